@@ -1,0 +1,35 @@
+-- claim: take records from the right end of a list into `run`, under tokens the caller made.
+-- KEYS  1 list  2 run  3 paused
+-- ARGV  1 incarnation  2 first sequence  3 how many (<= 256)  4 bytes; one record may exceed them
+-- Returns {0, left in the list, record...}, the longest waiting first, under sequence 2, 2 + 1, ...;
+-- {1, left} while paused; DUPTOKEN, nothing changed, if one of the tokens is in `run` already.
+-- Atomic: a record is in the list or in `run`, never in both, never in neither.
+-- Reads in steps that double while what was largest fits the rest: many large records read at once
+-- only to count their bytes would block Redis for seconds.
+local unpack = table.unpack or unpack
+redis.call('HDEL', KEYS[2], '')
+local left = redis.call('LLEN', KEYS[1])
+if redis.call('EXISTS', KEYS[3]) == 1 then return {1, left} end
+local n, room = math.min(tonumber(ARGV[3]), left, 256), tonumber(ARGV[4])
+if n < 1 then return {0, left} end
+local tokens, taken, fields, bytes, largest, step = {}, {0, 0}, {}, 0, 0, 1
+for i = 1, n do tokens[i] = ARGV[1] .. ':' .. string.format('%.0f', ARGV[2] + i - 1) end
+for i, held in ipairs(redis.call('HMGET', KEYS[2], unpack(tokens))) do
+  if held then return redis.error_reply('DUPTOKEN ' .. tokens[i]) end
+end
+local count = 0
+while step > 0 and count < n do
+  local part = redis.call('LRANGE', KEYS[1], -(count + math.min(step, n - count)), -(count + 1))
+  for i = #part, 1, -1 do
+    bytes = bytes + #part[i]
+    if count > 0 and bytes > room then step = 0 break end
+    count, largest = count + 1, math.max(largest, #part[i], 1)
+    taken[count + 2] = part[i]
+    fields[2 * count - 1], fields[2 * count] = tokens[count], part[i]
+  end
+  step = math.min(step * 2, 32, math.floor((room - bytes) / largest))
+end
+redis.call('HSET', KEYS[2], unpack(fields))
+redis.call('RPOP', KEYS[1], count)
+taken[2] = left - count
+return taken
