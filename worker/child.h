@@ -77,10 +77,10 @@ const char *child_end_format(const struct child_end *e, char *out, size_t size);
 /* kill(-pgid, sig) if pgid > 1 and, when `session` > 0, getsid(pgid) is that session.  0 sent,
  * -1 nothing there or not ours. */
 int child_kill_group(pid_t pgid, pid_t session, int sig);
-/* Signals every process of a session, groups within it and orphans included, by looking through
- * /proc (without it: nobody).  Never our own session.  Returns how many.  A session's id is not
- * given to a new process while it has members. */
-int child_kill_session(pid_t session, int sig);
+/* Signals every process of these sessions, whatever its group, orphans included, by looking
+ * through /proc once (without it: nobody).  Never our own session.  Returns how many live ones it
+ * found.  A session's id is not given to a new process while it has members. */
+int child_kill_sessions(const pid_t *sessions, int count, int sig);
 /* Kills with SIGKILL every child of this process that `is_ours(arg, pid)` does not know: what dead
  * children left behind and this subreaper inherited.  Needs /proc; without it does nothing.
  * Waits a moment (50 ms each at most) for them to die, since their own children come to us then.

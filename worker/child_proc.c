@@ -252,23 +252,29 @@ static void proc_each(bool (*each)(void *arg, pid_t pid, const struct proc_stat 
 }
 
 struct session_kill {
-    pid_t session;
+    const pid_t *sessions;
+    int session_count;
     int sig;
+    pid_t own;
     int count;
 };
 
 static bool session_kill_one(void *arg, pid_t pid, const struct proc_stat *s)
 {
     struct session_kill *k = arg;
-    if (s->session == k->session && s->state != 'Z' && s->state != 'X' && kill(pid, k->sig) == 0)
-        k->count++;
+    if (s->session <= 1 || s->session == k->own || s->state == 'Z' || s->state == 'X')
+        return true;
+    for (int i = 0; i < k->session_count; i++)
+        if (k->sessions[i] == s->session && kill(pid, k->sig) == 0)
+            k->count++;
     return true;
 }
 
-int child_kill_session(pid_t session, int sig)
+int child_kill_sessions(const pid_t *sessions, int count, int sig)
 {
-    struct session_kill k = {.session = session, .sig = sig};
-    if (session > 1 && session != getsid(0))
+    struct session_kill k = {
+        .sessions = sessions, .session_count = count, .sig = sig, .own = getsid(0)};
+    if (count > 0)
         proc_each(session_kill_one, &k);
     return k.count;
 }
