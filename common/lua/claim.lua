@@ -1,7 +1,7 @@
 -- claim: take records from the right end of a list into `run`, under tokens the caller made.
 -- KEYS  1 list  2 run  3 paused
--- ARGV  1 incarnation  2 first sequence  3 how many (<= 256)  4 bytes; one record may exceed them
--- Returns {0, left in the list, record...}, the longest waiting first, under sequence 2, 2 + 1, ...;
+-- ARGV  1 incarnation  2 first sequence  3 how many (<= 256)  4 bytes (one record may exceed)
+-- Returns {0, left in the list, record...}, the longest waiting first, under the tokens in order;
 -- {1, left} while paused; DUPTOKEN, nothing changed, if one of the tokens is in `run` already.
 -- Atomic: a record is in the list or in `run`, never in both, never in neither.
 -- Reads in steps that double while what was largest fits the rest: many large records read at once

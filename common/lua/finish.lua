@@ -3,8 +3,8 @@
 -- ARGV  1 token  2 record for `dead`  3 document for `list`  4, 5 records for `outbox`  6 result
 --       7 ms to keep it; '' = not wanted, for 2 to 5
 -- Returns 1, or 0 if the token is not in `run` (the claim was lost): then nothing is changed.
--- Atomic: a follow-up is pushed if, and only if, its job ended; all is copied before the token, which
--- is the commit, is consumed.  What belongs to another slot goes to the outbox; relay brings it.
+-- Atomic: a follow-up is pushed if, and only if, its job ended; all is copied before the token,
+-- which is the commit, is consumed.  What belongs to another slot goes to the outbox, for relay.
 redis.call('HDEL', KEYS[1], '')
 for i = 2, 4 do redis.call('LLEN', KEYS[i]) end
 local ms = tonumber(ARGV[7] or '0')

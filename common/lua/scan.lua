@@ -3,8 +3,8 @@
 -- ARGV  1 cursor, '0' starts  2 incarnation whose tokens are wanted, '' = everybody's
 -- Returns {next cursor, token...}; the cursor '0' ends.  A token that is there throughout is named
 -- at least once, perhaps twice.
--- Atomic: nothing to keep, it only reads.  HSCAN copies the records inside Redis, so it looks at few
--- fields at first, and at more while what was largest fits 256 KiB; about 200 fields a page.
+-- Atomic: nothing to keep, it only reads.  HSCAN copies the records inside Redis, so it looks at
+-- few fields at first, and at more while what was largest fits 256 KiB; about 200 fields a page.
 local owner = ARGV[2] ~= '' and ARGV[2] .. ':'
 local found, cursor, looked, bytes, largest, step = {ARGV[1]}, ARGV[1], 0, 0, 1, 2
 repeat
