@@ -77,7 +77,7 @@ static void a_group_is_killed_only_in_its_session(void **state)
     (void)state;
     struct child_spec spec = {.new_session = true};
     pid_t pid = start_mode("--pause", &spec);
-    assert_int_equal(child_kill_group(pid, getsid(0), SIGKILL), -1);
+    assert_int_equal(child_kill_group(pid, pid + 1, SIGKILL), -1);
     assert_int_equal(child_kill_group(-1, 0, SIGKILL), -1);
     assert_int_equal(child_kill_group(0, 0, SIGKILL), -1);
     assert_int_equal(child_kill_group(1, 0, SIGKILL), -1);
