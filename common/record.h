@@ -66,13 +66,15 @@ struct record {
 void record_parse(struct span bytes, int max_depth, struct record *ret);
 
 /* Appends `r` as a wrapped record (version RECORD_VERSION).  kind PLAIN is written as WRAPPED; RAW
- * as RAW; NEWER is a BUG.  Members that are zero or empty are left out. */
+ * as RAW; NEWER is a BUG.  Members that are zero or empty are left out; so are, should the head grow
+ * above RECORD_HEAD_BYTES, those at its end: history, then error, then queue.  Times are ms. */
 void record_write(struct buf *out, const struct record *r);
 
 /* Turns bytes that are no document into a RECORD_RAW whose job span lives in `storage` (caller
- * owns, must outlive `ret`). */
+ * owns, must outlive `ret`; it is appended to, so other spans into it may move). */
 void record_from_raw(struct span bytes, struct buf *storage, struct record *ret);
-/* The bytes as pushed, out of any kind: appends them.  -ERR_SYNTAX if raw64 is no base64. */
+/* The bytes as pushed, out of any kind: appends them (NEWER: the whole record).  -ERR_SYNTAX if
+ * raw64 is no base64 of raw_bytes bytes. */
 MUST_CHECK int record_unwrap(const struct record *r, struct buf *out, struct err *err);
 
 /* What is known of a failure.  Strings may be NULL. */
@@ -89,9 +91,12 @@ struct failure {
 };
 #define FAILURE_INIT {.exit_code = -1, .run_ms = -1, .max_rss_bytes = -1, .cpu_ms = -1}
 
-/* Sets r->error to `f` and appends `f` (without stderr) to r->history, dropping the oldest above
- * RECORD_HISTORY_MAX.  The new JSON lives in `storage`, which must outlive `r`; it may hold the
- * old spans. */
+/* An error is the object {"kind","message","attempt","at","exit_code","signal","run_ms",
+ * "max_rss_bytes","cpu_ms","stderr"}: `at` in ms, what is unknown left out, the end of stderr cut.
+ *
+ * Sets r->error to `f` and appends `f` (without stderr) to r->history, dropping the oldest above
+ * RECORD_HISTORY_MAX.  The new JSON lives in `storage`, which must outlive `r`; it may hold
+ * other spans of `r`, which follow it when it moves. */
 void record_add_failure(struct record *r, const struct failure *f, struct buf *storage);
 
 #endif
