@@ -40,9 +40,7 @@ sys.path.insert(0, os.path.dirname(path))
 out = os.fdopen(fd, "w", buffering=1)
 
 class Result(unittest.TextTestResult):
-    def startTest(self, test):
-        super().startTest(test)
-        self.bad = False
+    failed = ""
     def line(self, word, test):
         out.write("%s %s\n" % (word, str(test.id()).replace("\n", " ")))
     def addSuccess(self, test):
@@ -52,9 +50,9 @@ class Result(unittest.TextTestResult):
         super().addSkip(test, reason)
         self.line("skip", test)
     def fail(self, test):
-        if not getattr(self, "bad", False):
+        if self.failed != test.id():  # once, though several subtests and the cleaning up fail
             self.line("not", test)
-        self.bad = True
+        self.failed = test.id()
     def addFailure(self, test, err):
         super().addFailure(test, err)
         self.fail(test)
