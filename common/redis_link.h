@@ -14,6 +14,8 @@
  * the connection was lost or closed (the outcome is then unknown).  Callbacks may send and may call
  * redis_link_close(); memory is released from the loop, never inside a callback.  Commands are
  * accepted only in `ready`: what happens over an outage is the caller's decision (reconcile).
+ * A program that runs links in a loop of its own ignores SIGPIPE (libuv writes without
+ * MSG_NOSIGNAL); redis_client_* sees to it itself.
  */
 #ifndef BL_COMMON_REDIS_LINK_H
 #define BL_COMMON_REDIS_LINK_H
@@ -48,7 +50,8 @@ struct redis_link_config {
     bool             load_scripts;
     bool             reconnect;     /* false: one attempt, then LINK_CLOSED (commands) */
     int64_t          connect_timeout_ms; /* of all states before ready; 0 = 5000 */
-    int64_t          reply_timeout_ms;   /* oldest unanswered command; 0 = none */
+    int64_t          reply_timeout_ms;   /* oldest unanswered command; 0 = none.  Counted from its
+                                          * sending or the last bytes that came, if later */
     const char      *ca_file, *cert_file, *key_file; /* borrowed for the life of the link; NULL ok */
     bool             verify;
     const char      *password_file; /* borrowed; re-read at every attempt; NULL = none */
@@ -86,7 +89,9 @@ void redis_link_reset(struct redis_link *l, const char *why);
 void redis_link_close(struct redis_link *l, void (*on_closed)(void *arg), void *arg);
 
 enum link_state redis_link_state(const struct redis_link *l);
-int64_t redis_link_client_id(const struct redis_link *l);   /* 0 = not known */
+/* Of the present connection, after a loss of the lost one until the next handshake; 0 = not known
+ * (or the user may not ask). */
+int64_t redis_link_client_id(const struct redis_link *l);
 size_t  redis_link_pending(const struct redis_link *l);     /* commands without an answer */
 size_t  redis_link_unsent_bytes(const struct redis_link *l);
 const struct store_info *redis_link_info(const struct redis_link *l);
@@ -96,7 +101,8 @@ int64_t redis_link_oldest_mono_ms(const struct redis_link *l);
 /* ---- for commands: a loop of their own, run to completion -------------------------------- */
 
 struct redis_client; /* a loop and one link */
-/* Connects and returns when ready.  -ERR_CONNECT, -ERR_TIMEOUT, -ERR_REDIS (NOAUTH, ...). */
+/* Connects and returns when ready; `reconnect` is not looked at.  -ERR_CONNECT, -ERR_TIMEOUT,
+ * -ERR_REDIS (NOAUTH, ...), -ERR_SYSTEM (a file), -ERR_UNSUPPORTED (no TLS in this build). */
 MUST_CHECK int redis_client_open(const struct redis_link_config *config, struct redis_client **ret,
                                  struct err *err);
 /* Sends and waits.  `*ret_reply` is caller's (freeReplyObject); an error reply is -ERR_REDIS with
@@ -104,11 +110,12 @@ MUST_CHECK int redis_client_open(const struct redis_link_config *config, struct 
 MUST_CHECK int redis_client_call(struct redis_client *c, struct span command,
                                  struct redisReply **ret_reply, struct err *err);
 /* Pipelining: send without waiting (callback as above), and run until at most `max_pending` are
- * unanswered.  -ERR_CONNECT when the link is down. */
+ * unanswered.  -ERR_CONNECT (or why it was lost) when the link is down; every callback was called.
+ * Sending runs the loop by itself while more than 16 MiB wait to be written. */
 MUST_CHECK int redis_client_send(struct redis_client *c, struct span command, redis_reply_fn fn,
                                  void *arg, struct err *err);
 MUST_CHECK int redis_client_drain(struct redis_client *c, size_t max_pending, struct err *err);
 const struct store_info *redis_client_info(const struct redis_client *c);
-void redis_client_close(struct redis_client *c);
+void redis_client_close(struct redis_client *c); /* NULL is fine */
 
 #endif
