@@ -490,7 +490,8 @@ static void add_history(struct buf *out, struct span history)
     if (history.len == 0 || json_array_scan(history, INT32_MAX, on_history_item, &c, NULL) < 0)
         return;
     c = (struct copying){.out = out, .skip = c.count - (RECORD_HISTORY_MAX - 1)};
-    (void)json_array_scan(history, INT32_MAX, on_history_item, &c, NULL); /* it was valid above */
+    if (json_array_scan(history, INT32_MAX, on_history_item, &c, NULL) < 0)
+        BUG("a valid history became invalid");
 }
 
 void record_add_failure(struct record *r, const struct failure *f, struct buf *storage)
