@@ -75,6 +75,12 @@ const char *err_format(const struct err *e, char *out, size_t size);
 /* "SYNTAX" for ERR_SYNTAX or -ERR_SYNTAX; "NONE" for 0; "?" for what is no code. */
 const char *err_name(int code);
 
+/* Says that a result is ignored on purpose; a comment beside it says why. */
+static inline void ignore_result(int rc)
+{
+    (void)rc;
+}
+
 /* Aborts with the place: for broken invariants of ours only, never for input. */
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
 _Noreturn void bug_at(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
