@@ -1,0 +1,133 @@
+/* The table of held claims, its lists, the bitmap of settled numbers, and the choice of a queue. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/claims.h"
+#include "worker/queue.h"
+#include "worker/settled.h"
+
+static void test_claims_are_found_by_number(void **state)
+{
+    (void)state;
+    struct claims c;
+    claims_init(&c);
+    for (uint64_t seq = 1; seq <= 5000; seq++)
+        claims_add(&c, seq * 3, NULL, SPAN_OF_STR("x"));
+    assert_int_equal(c.count, 5000);
+    for (uint64_t seq = 1; seq <= 15000; seq++) {
+        struct claim *found = claims_find(&c, seq);
+        assert_int_equal(found != NULL, seq % 3 == 0);
+        if (found != NULL && seq % 2 == 0)
+            claims_remove(&c, found);
+    }
+    assert_int_equal(c.count, 2500);
+    assert_null(claims_find(&c, 6));
+    assert_non_null(claims_find(&c, 3));
+    claims_done(&c);
+}
+
+static void test_lists_keep_order_and_count(void **state)
+{
+    (void)state;
+    struct claims c;
+    struct claim_list a = {0}, b = {0};
+    claims_init(&c);
+    struct claim *one = claims_add(&c, 1, NULL, SPAN_OF_STR("1"));
+    struct claim *two = claims_add(&c, 2, NULL, SPAN_OF_STR("2"));
+    struct claim *three = claims_add(&c, 3, NULL, SPAN_OF_STR("3"));
+    claim_list_append(&a, one);
+    claim_list_append(&a, two);
+    claim_list_prepend(&a, three);
+    assert_ptr_equal(a.first, three);
+    assert_ptr_equal(a.last, two);
+    claim_list_append(&b, one); /* leaves a */
+    assert_int_equal(a.count, 2);
+    assert_ptr_equal(claim_list_pop(&a), three);
+    assert_ptr_equal(claim_list_pop(&a), two);
+    assert_null(claim_list_pop(&a));
+    claims_remove(&c, one); /* leaves b */
+    assert_int_equal(b.count, 0);
+    assert_null(b.first);
+    claims_done(&c);
+}
+
+static void test_the_window_of_settled_numbers_slides(void **state)
+{
+    (void)state;
+    struct settled s = {0};
+    assert_false(settled_has(&s, 1));
+    settled_add(&s, 1);
+    settled_add(&s, 3);
+    assert_true(settled_has(&s, 1));
+    assert_false(settled_has(&s, 2));
+    assert_true(settled_has(&s, 3));
+    settled_add(&s, 1 + SETTLED_BITS); /* the same bit as 1 */
+    assert_false(settled_has(&s, 1));
+    assert_true(settled_has(&s, 3));
+    assert_true(settled_has(&s, 1 + SETTLED_BITS));
+    assert_false(settled_has(&s, SETTLED_BITS));
+    settled_add(&s, UINT64_C(10) * SETTLED_BITS);
+    assert_false(settled_has(&s, 3));
+    settled_add(&s, 5); /* older than the window: forgotten, not misplaced */
+    assert_false(settled_has(&s, 5));
+    settled_done(&s);
+}
+
+static void test_strict_queues_go_in_order(void **state)
+{
+    (void)state;
+    struct queue q[3] = {{.maybe = true}, {.maybe = true}, {.maybe = true}};
+    struct queue *list[] = {&q[0], &q[1], &q[2]};
+    assert_ptr_equal(queue_pick(list, 3, 100), &q[0]);
+    q[0].maybe = false;
+    assert_ptr_equal(queue_pick(list, 3, 100), &q[1]);
+    q[1].blocked_until_mono_ms = 200;
+    assert_ptr_equal(queue_pick(list, 3, 100), &q[2]);
+    assert_ptr_equal(queue_pick(list, 3, 200), &q[1]);
+    q[1].retired = q[2].retired = true;
+    assert_null(queue_pick(list, 3, 300));
+}
+
+static void test_weighted_queues_share_by_weight(void **state)
+{
+    (void)state;
+    struct queue q[3] = {{.maybe = true, .weight = 5}, {.maybe = true, .weight = 2},
+                         {.maybe = true, .weight = 1}};
+    struct queue *list[] = {&q[0], &q[1], &q[2]};
+    int picks[3] = {0};
+    for (int i = 0; i < 800; i++)
+        picks[queue_pick(list, 3, 0) - q]++;
+    assert_int_equal(picks[0], 500);
+    assert_int_equal(picks[1], 200);
+    assert_int_equal(picks[2], 100);
+}
+
+static void test_estimates_rise_at_once_and_fall_slowly(void **state)
+{
+    (void)state;
+    assert_int_equal(estimate_us(0, 10), 10);
+    assert_int_equal(estimate_us(10, 100000), 100000);
+    int64_t us = 100000;
+    for (int i = 0; i < 200; i++)
+        us = estimate_us(us, 10);
+    assert_in_range(us, 10, 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_claims_are_found_by_number),
+        cmocka_unit_test(test_lists_keep_order_and_count),
+        cmocka_unit_test(test_the_window_of_settled_numbers_slides),
+        cmocka_unit_test(test_strict_queues_go_in_order),
+        cmocka_unit_test(test_weighted_queues_share_by_weight),
+        cmocka_unit_test(test_estimates_rise_at_once_and_fall_slowly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

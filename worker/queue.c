@@ -1,0 +1,71 @@
+#include "worker/queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int queue_new(struct worker *w, const struct config_queue *cfg, const char *prefix,
+              struct queue **ret, struct err *err)
+{
+    struct queue *q = xcalloc(1, sizeof *q);
+    int rc = store_queue_init(&q->keys, prefix, cfg->name, cfg->key, err);
+    if (rc < 0) {
+        err_prefix(err, "queue \"%s\"", cfg->name);
+        free(q);
+        return rc;
+    }
+    q->worker = w;
+    q->weight = cfg->weight;
+    q->delivery = cfg->delivery;
+    q->dead_max = cfg->dead_max;
+    q->dead_age_ms = cfg->dead_age_ms;
+    q->maybe = true;
+    *ret = q;
+    return 0;
+}
+
+void queue_free(struct queue *q)
+{
+    if (q == NULL)
+        return;
+    store_queue_done(&q->keys);
+    free(q);
+}
+
+bool queue_open(const struct queue *q, int64_t now_mono_ms)
+{
+    return !q->retired && now_mono_ms >= q->blocked_until_mono_ms;
+}
+
+static bool worth_a_claim(const struct queue *q, int64_t now_mono_ms)
+{
+    return q->maybe && q->delivery == DELIVERY_AT_LEAST_ONCE && queue_open(q, now_mono_ms);
+}
+
+struct queue *queue_pick(struct queue *const *queues, int count, int64_t now_mono_ms)
+{
+    struct queue *best = NULL;
+    int total = 0;
+    for (int i = 0; i < count; i++) {
+        struct queue *q = queues[i];
+        if (!worth_a_claim(q, now_mono_ms))
+            continue;
+        if (q->weight == 0)
+            return q;
+        q->credit += q->weight;
+        total += q->weight;
+        if (best == NULL || q->credit > best->credit)
+            best = q;
+    }
+    if (best != NULL)
+        best->credit -= total;
+    return best;
+}
+
+int64_t estimate_us(int64_t old_us, int64_t us)
+{
+    if (us < 1)
+        us = 1;
+    if (old_us == 0 || us > old_us)
+        return us;
+    return old_us - (old_us - us + 7) / 8;
+}

@@ -1,0 +1,56 @@
+/* queue.h - a queue as the running worker sees it: its keys, its settings, what is known of it, and
+ * the choice of which queue to claim from next.
+ */
+#ifndef BL_WORKER_QUEUE_H
+#define BL_WORKER_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/store.h"
+
+struct worker;
+struct waiter;
+
+struct queue {
+    struct worker      *worker;
+    struct store_queue  keys;
+    uint32_t            index;      /* in the slots page's queue table */
+    int                 weight;     /* 0 = strict */
+    enum delivery       delivery;
+    int64_t             dead_max, dead_age_ms;
+    bool                retired;    /* left the configuration: claimed from no more */
+    bool                maybe;      /* may hold records: worth a claim */
+    int64_t             blocked_until_mono_ms; /* paused, or a key of the wrong type */
+    int64_t             probe_mono_ms;         /* LLEN was last asked */
+    int                 credit;     /* smooth weighted round robin */
+    int64_t             job_us;     /* what a job of this queue lasts, estimated; 0 = unknown */
+    struct waiter      *waiter;     /* its waiting connection; NULL = none */
+    int64_t             due_mono_ms[2];    /* when to look at :scheduled and :retry next */
+    bool                due_under_way[2];
+    int64_t             due_next_in_ms[2]; /* as last answered: -1 = empty, -2 = not known yet */
+    int64_t             parked_cursor;     /* next page of the parked */
+    int64_t             parked_mono_ms;    /* when to look there next */
+    bool                parked_under_way;
+    int64_t             trim_mono_ms;
+    int64_t             done, failed, retried, dead, parked, lost; /* since the start */
+};
+
+/* New queue from its configuration; index in the slots page is given by the caller. */
+MUST_CHECK int queue_new(struct worker *w, const struct config_queue *cfg, const char *prefix,
+                         struct queue **ret, struct err *err);
+void queue_free(struct queue *q);
+
+/* Can a claim be sent for it now? */
+bool queue_open(const struct queue *q, int64_t now_mono_ms);
+
+/* Which of `queues` to claim from next: the first open one with `maybe` in strict order; among
+ * weighted ones by smooth weighted round robin.  NULL = none. */
+struct queue *queue_pick(struct queue *const *queues, int count, int64_t now_mono_ms);
+
+/* A job of it took `us`: the estimate jumps up at once and comes down slowly, so that nothing is
+ * claimed behind a slow job on the strength of an old average. */
+int64_t estimate_us(int64_t old_us, int64_t us);
+
+#endif
