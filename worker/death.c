@@ -1,0 +1,158 @@
+#include "worker/death.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "worker/settle.h"
+#include "worker/worker.h"
+
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, QUICK_DEATH_MS = 1000 };
+
+/* What is to be said of the job that was being run. */
+static void judge_begun(struct runner *r, struct claim *c, const struct child_end *end)
+{
+    struct worker *w = r->worker;
+    struct ending e = ENDING_INIT;
+    char how[64], text[256];
+    child_end_format(end, how, sizeof how);
+    e.kind = ENDING_CRASH;
+    snprintf(text, sizeof text, "its runner died: %s%s%s", how, r->death_cause[0] != '\0' ? ": " : "",
+             r->death_cause);
+    if (r->shutdown_kill) {
+        e.kind = ENDING_INTERRUPTED;
+        snprintf(text, sizeof text, "killed by the worker's shutdown");
+    } else if (c->timed_out) {
+        e.kind = ENDING_TIMEOUT;
+        snprintf(text, sizeof text, "killed after its timeout: it did not stop within the grace");
+    }
+    e.failure.message = SPAN_OF_STR(text);
+    e.failure.exit_code = end->exit_code;
+    e.failure.signal = end->signal;
+    e.failure.max_rss_bytes = end->max_rss_bytes;
+    e.failure.cpu_ms = end->cpu_ms;
+    const struct slot *s = slots_get(w->slots, c->block, c->slot);
+    if (s->begun_us > 0)
+        e.failure.run_ms = (mono_us() - s->begun_us) / 1000;
+    if (c->message.len > 0)
+        e.failure.stderr_tail = buf_span(&c->message);
+    claim_list_remove(c);
+    settle_claim(w, c, &e);
+}
+
+/* Frames count, then the page, then blame. */
+static void judge(struct runner *r, const struct child_end *end)
+{
+    struct err err = {0};
+    if (r->fd != -1)
+        (void)runner_read(r, &err); /* to its end; whatever it is, it is dead */
+    runner_sweep(r);
+    runner_revoke(r, pool_back_to_ready);
+    while (r->jobs.first != NULL)
+        judge_begun(r, r->jobs.first, end);
+}
+
+static void log_death(const struct runner *r, const struct child_end *end)
+{
+    char how[64];
+    child_end_format(end, how, sizeof how);
+    bool wanted = r->state == RUNNER_DRAINING && end->exit_code == 0;
+    log_msg(wanted || r->shutdown_kill ? LOG_DEBUG : LOG_WARN, "runner ended",
+            KV_INT("runner", r->block), KV_INT("pid", r->pid), KV_STR("how", how),
+            KV_STR("cause", r->death_cause), KV_INT("jobs_done", r->jobs_done),
+            KV_INT("rss_bytes", end->max_rss_bytes));
+}
+
+static void back_off(struct worker *w, const struct runner *r)
+{
+    struct pool *p = &w->pool;
+    int64_t now = mono_ms();
+    bool quick = r->jobs_done == 0 && r->state != RUNNER_DRAINING && !r->shutdown_kill &&
+                 now - r->started_mono_ms < QUICK_DEATH_MS && r->jobs.count == 0;
+    if (!quick) {
+        p->quick_deaths = 0;
+        return;
+    }
+    int64_t wait_ms = BACKOFF_FIRST_MS;
+    for (int i = 0; i < p->quick_deaths && wait_ms < BACKOFF_MAX_MS; i++)
+        wait_ms *= 2;
+    p->quick_deaths++;
+    p->start_mono_ms = now + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS);
+    log_msg(LOG_ERROR, "runners die before their first job; backing off",
+            KV_INT("deaths", p->quick_deaths), KV_INT("wait_ms", p->start_mono_ms - now));
+}
+
+static bool is_ours(void *arg, pid_t pid)
+{
+    const struct pool *p = arg;
+    if (pid == p->guard_pid || pid == p->describe_pid)
+        return true;
+    for (int i = 0; i < p->block_count; i++)
+        if (p->runners[i]->state != RUNNER_NONE && p->runners[i]->pid == pid)
+            return true;
+    return false;
+}
+
+static void bury_runner(struct runner *r)
+{
+    struct worker *w = r->worker;
+    struct child_end end;
+    struct slots_header *h = slots_header(w->slots);
+    struct runner_page *page = slots_runner_page(w->slots, r->block);
+    /* While the zombie holds its id: kill its groups, so that nothing of it is alive when the job
+     * runs again. */
+    pid_t pgid = page->program_pgid;
+    if (pgid > 0)
+        (void)child_kill_group(pgid, r->pid, SIGKILL);
+    (void)child_kill_group(r->pid, 0, SIGKILL);
+    child_reap(r->pid, &end);
+    h->runner_pid[r->block] = 0;
+    h->runner_start[r->block] = 0;
+    page->program_pgid = 0;
+    page->current_slot = -1;
+    log_death(r, &end);
+    back_off(w, r);
+    judge(r, &end);
+    runner_close_socket(r);
+    r->state = RUNNER_NONE;
+    r->pid = 0;
+    r->alone = false;
+    (void)child_kill_strays(is_ours, &w->pool);
+    worker_wake(w);
+}
+
+static void guard_died(struct worker *w)
+{
+    struct child_end end;
+    char how[64];
+    child_reap(w->pool.guard_pid, &end);
+    close(w->pool.guard_fd);
+    w->pool.guard_fd = -1;
+    w->pool.guard_pid = 0;
+    log_msg(LOG_WARN, "guard ended, starting it again",
+            KV_STR("how", child_end_format(&end, how, sizeof how)));
+}
+
+void death_on_sigchld(uv_signal_t *handle, int signum)
+{
+    struct worker *w = handle->data;
+    struct pool *p = &w->pool;
+    pid_t pid;
+    (void)signum;
+    for (int i = 0; i < p->block_count; i++)
+        if (p->runners[i]->pid > 0 && child_peek_dead(p->runners[i]->pid, &pid) == 1)
+            bury_runner(p->runners[i]);
+    if (p->guard_pid > 0 && child_peek_dead(p->guard_pid, &pid) == 1)
+        guard_died(w);
+    if (p->describe_pid > 0 && child_peek_dead(p->describe_pid, &pid) == 1)
+        return; /* reload.c reaps it when its output has ended */
+    while (child_peek_dead(-1, &pid) == 1 && !is_ours(p, pid)) {
+        struct child_end end;
+        child_reap(pid, &end); /* a stranger that this subreaper inherited */
+    }
+    pool_balance(w);
+    worker_wake(w);
+}

@@ -1,0 +1,199 @@
+#include "worker/dispatch.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "worker/settle.h"
+#include "worker/worker.h"
+
+enum {
+    CHUNK = 32,                 /* jobs put into one runner before the next is looked at */
+    SLOW_JOB_MS = 50,           /* behind a job running this long nothing waits if another is idle */
+    UNKNOWN_JOB_US = 1000000,   /* what a job of a type never seen is taken for */
+};
+
+int dispatch_idle_runners(const struct worker *w)
+{
+    int n = 0;
+    for (int i = 0; i < w->pool.block_count; i++)
+        n += runner_idle(w->pool.runners[i]);
+    return n;
+}
+
+static bool must_run_alone(const struct claim *c)
+{
+    return c->rec.lost > 0 || c->rec.crashes > 0;
+}
+
+static int64_t expected_us(const struct claim *c)
+{
+    return c->handler != NULL && c->handler->job_us > 0 ? c->handler->job_us : UNKNOWN_JOB_US;
+}
+
+/* How many jobs of this length a runner may have at a time. */
+static int ahead_limit(int64_t job_us)
+{
+    int64_t n = DISPATCH_AHEAD_MS * INT64_C(1000) / job_us;
+    return n < 1 ? 1 : n > SLOTS_PER_RUNNER ? SLOTS_PER_RUNNER : (int)n;
+}
+
+/* A runner for a job that may wait behind `limit` - 1 others: the one with the fewest. */
+static struct runner *least_loaded(struct worker *w, int limit)
+{
+    struct runner *best = NULL;
+    for (int i = 0; i < w->pool.block_count; i++) {
+        struct runner *r = w->pool.runners[i];
+        if (!runner_has_room(r) || r->jobs.count >= limit)
+            continue;
+        if (best == NULL || r->jobs.count < best->jobs.count)
+            best = r;
+        if (best->jobs.count == 0)
+            break;
+    }
+    return best;
+}
+
+void dispatch_run(struct worker *w)
+{
+    struct runner *r = NULL;
+    int given = 0;
+    while (w->ready.first != NULL) {
+        struct claim *c = w->ready.first;
+        bool alone = must_run_alone(c);
+        int limit = alone ? 1 : ahead_limit(expected_us(c));
+        if (r == NULL || given == CHUNK || !runner_has_room(r) || r->jobs.count >= limit) {
+            r = least_loaded(w, limit);
+            given = 0;
+        }
+        if (r == NULL)
+            return;
+        runner_send(r, c);
+        r->alone = alone;
+        given++;
+    }
+}
+
+static void give_back_fn(struct worker *w, struct claim *c)
+{
+    dispatch_give_back(w, c);
+}
+
+void dispatch_give_back(struct worker *w, struct claim *c)
+{
+    struct ending e = ENDING_INIT;
+    e.kind = ENDING_UNBEGUN;
+    settle_claim(w, c, &e);
+}
+
+void dispatch_give_back_all(struct worker *w)
+{
+    /* Newest first, so that the oldest ends up rightmost: what waits in hand is newer than what
+     * was sent to runners. */
+    while (w->ready.last != NULL)
+        dispatch_give_back(w, w->ready.last);
+    for (int i = 0; i < w->pool.block_count; i++)
+        runner_revoke(w->pool.runners[i], give_back_fn);
+}
+
+static void back_to_ready(struct worker *w, struct claim *c)
+{
+    c->state = CLAIM_READY;
+    claim_list_prepend(&w->ready, c);
+    worker_wake(w);
+}
+
+void dispatch_read_slot(const struct slot *s, const struct buf *message, struct ending *e,
+                        char text[SLOT_MESSAGE_BYTES])
+{
+    e->outcome = s->outcome < OUTCOME_COUNT ? (enum outcome)s->outcome : OUTCOME_NONE;
+    e->delay_ms = s->delay_ms;
+    e->failure.exit_code = s->exit_code;
+    e->failure.signal = s->signal;
+    e->failure.max_rss_bytes = s->max_rss_bytes;
+    e->failure.cpu_ms = s->cpu_ms;
+    e->failure.run_ms = (s->returned_us - s->begun_us) / 1000;
+    size_t n = s->message_len <= SLOT_MESSAGE_BYTES ? s->message_len : SLOT_MESSAGE_BYTES;
+    memcpy(text, s->message, n);
+    e->failure.message = (struct span){text, n};
+    if (message->len > 0)
+        e->failure.message = buf_span(message);
+}
+
+void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
+{
+    struct slot *s = slots_get(w->slots, c->block, c->slot);
+    struct ending e = ENDING_INIT;
+    char text[SLOT_MESSAGE_BYTES];
+    dispatch_read_slot(s, &c->message, &e, text);
+    int64_t us = s->returned_us - s->begun_us;
+    if (us < 0 || us > INT64_C(1000) * 86400 * 1000000)
+        us = UNKNOWN_JOB_US; /* the page is written beside untrusted code */
+    if (c->handler != NULL)
+        c->handler->job_us = estimate_us(c->handler->job_us, us);
+    c->queue->job_us = estimate_us(c->queue->job_us, us);
+    claim_list_remove(c);
+    r->jobs_done++;
+    if (r->jobs.count == 0) {
+        r->alone = false;
+        r->kill_mono_ms = 0;
+    }
+    bool stopped_for_time = c->timed_out && e.outcome != OUTCOME_DONE;
+    if (stopped_for_time) {
+        e.kind = ENDING_TIMEOUT;
+        if (e.failure.message.len == 0)
+            e.failure.message = SPAN_OF_STR("stopped for its timeout");
+    }
+    settle_claim(w, c, &e);
+}
+
+/* The runner's present job is slow: what waits behind it goes elsewhere. */
+static void rescue(struct worker *w, struct runner *r, int64_t now_mono_ms)
+{
+    struct claim *head = r->jobs.first;
+    if (head == NULL || r->jobs.count < 2)
+        return;
+    const struct slot *s = slots_get(w->slots, head->block, head->slot);
+    if (slot_word_state(s->word) != SLOT_BEGUN)
+        return;
+    if (head->begun_mono_ms == 0)
+        head->begun_mono_ms = now_mono_ms;
+    if (now_mono_ms - head->begun_mono_ms < SLOW_JOB_MS)
+        return;
+    if (dispatch_idle_runners(w) > 0)
+        runner_revoke(r, back_to_ready);
+}
+
+/* Those that waited in a busy runner too long go back to Redis, so that another machine gets them. */
+static void give_back_stuck(struct runner *r, int64_t now_mono_ms)
+{
+    struct claim *last = r->jobs.last;
+    if (last != NULL && r->jobs.count > 1 &&
+        now_mono_ms - last->claimed_mono_ms > DISPATCH_HOLD_MS) {
+        struct claim *head = r->jobs.first;
+        if (head->begun_mono_ms != 0 && now_mono_ms - head->begun_mono_ms >= SLOW_JOB_MS)
+            runner_revoke(r, give_back_fn);
+    }
+}
+
+int64_t dispatch_check(struct worker *w, int64_t now_mono_ms)
+{
+    bool look_again = false;
+    for (int i = 0; i < w->pool.block_count; i++) {
+        struct runner *r = w->pool.runners[i];
+        if (r->jobs.count < 2)
+            continue;
+        runner_sweep(r);
+        rescue(w, r, now_mono_ms);
+        give_back_stuck(r, now_mono_ms);
+        look_again |= r->jobs.count > 1;
+    }
+    while (w->ready.first != NULL &&
+           now_mono_ms - w->ready.first->claimed_mono_ms > DISPATCH_HOLD_MS) {
+        struct claim *c = w->ready.last;
+        bool old = now_mono_ms - c->claimed_mono_ms > DISPATCH_HOLD_MS;
+        dispatch_give_back(w, old ? c : w->ready.first);
+    }
+    if (look_again || w->ready.count > 0)
+        return now_mono_ms + DISPATCH_CHECK_MS;
+    return INT64_MAX;
+}

@@ -1,0 +1,43 @@
+/* dispatch.h - which runner gets which job, how many ahead, and when they are taken back.
+ *
+ * An idle runner comes first.  Short jobs (estimated from what their type took before) are sent
+ * several ahead, as many as should begin within DISPATCH_AHEAD_MS; what a runner has not begun stays
+ * revocable.  A record that was lost with a worker or crashed a runner runs alone.
+ */
+#ifndef BL_WORKER_DISPATCH_H
+#define BL_WORKER_DISPATCH_H
+
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/slots.h"
+#include "worker/decide.h"
+
+struct worker;
+struct claim;
+struct runner;
+
+enum {
+    DISPATCH_AHEAD_MS = 50,   /* jobs sent ahead should begin within this */
+    DISPATCH_CHECK_MS = 25,   /* while jobs wait in runners: look for one stuck behind a slow job */
+    DISPATCH_HOLD_MS = 1000,  /* a job in hand that could not begin is given back after this */
+};
+
+int  dispatch_idle_runners(const struct worker *w);
+/* Sends ready claims to runners. */
+void dispatch_run(struct worker *w);
+/* The job ended as `outcome` says in its slot: settles it and learns from its duration. */
+void dispatch_returned(struct worker *w, struct runner *r, struct claim *c);
+/* Fills in what a RETURNED slot tells of the end; `message` (full text, may be empty) goes before
+ * the slot's own.  The failure's message is borrowed from `message` or `text`. */
+void dispatch_read_slot(const struct slot *s, const struct buf *message, struct ending *e,
+                        char text[SLOT_MESSAGE_BYTES]);
+/* Back to the right end of its queue, unblamed. */
+void dispatch_give_back(struct worker *w, struct claim *c);
+/* Gives back all that has not begun: ready ones, and those revoked from runners. */
+void dispatch_give_back_all(struct worker *w);
+/* Takes jobs back that wait behind a slow one, sweeps finished ones, gives back what is held too
+ * long.  Returns when to look again, mono ms (INT64_MAX = when something happens). */
+int64_t dispatch_check(struct worker *w, int64_t now_mono_ms);
+
+#endif

@@ -1,0 +1,112 @@
+#include "worker/frames.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/wire.h"
+#include "worker/dispatch.h"
+#include "worker/produce.h"
+#include "worker/worker.h"
+
+/* The claim a frame speaks of; NULL (with an error) if the runner does not have it. */
+static struct claim *claim_of(struct runner *r, const struct wire_frame *f)
+{
+    struct claim *c = f->slot < SLOTS_PER_RUNNER ? r->slot_claim[f->slot] : NULL;
+    return c != NULL && c->seq == f->seq && c->state == CLAIM_SENT ? c : NULL;
+}
+
+static int on_done(struct runner *r, const struct wire_frame *f, struct err *err)
+{
+    struct worker *w = r->worker;
+    if (f->payload.len % 2 != 0)
+        return err_set(err, ERR_PROTOCOL, "a DONE frame of %zu bytes", f->payload.len);
+    const unsigned char *p = (const unsigned char *)f->payload.ptr;
+    for (size_t i = 0; i < f->payload.len; i += 2) {
+        unsigned slot = p[i] | (unsigned)p[i + 1] << 8;
+        struct claim *c = slot < SLOTS_PER_RUNNER ? r->slot_claim[slot] : NULL;
+        if (c == NULL || c->state != CLAIM_SENT)
+            continue; /* the page was read before the frame came */
+        const struct slot *s = slots_get(w->slots, r->block, (int)slot);
+        if (!slot_plausible(s, c->seq))
+            return err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten", slot);
+        if (slot_word_state(s->word) == SLOT_RETURNED)
+            dispatch_returned(w, r, c);
+    }
+    return 0;
+}
+
+static void keep(struct buf *out, const struct wire_frame *f, size_t max)
+{
+    buf_clear(out);
+    buf_add(out, f->payload.ptr, f->payload.len < max ? f->payload.len : max);
+}
+
+static void on_hello(struct runner *r)
+{
+    if (r->state == RUNNER_STARTING)
+        r->state = RUNNER_READY;
+    worker_wake(r->worker);
+}
+
+static void on_fatal(struct runner *r, const struct wire_frame *f)
+{
+    log_msg(LOG_ERROR, "runner cannot work", KV_INT("runner", r->block),
+            KV_SPAN("error", f->payload));
+}
+
+static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
+{
+    struct claim *c = claim_of(r, f);
+    switch (f->type) {
+    case WIRE_HELLO:
+        on_hello(r);
+        return 0;
+    case WIRE_DONE:
+        return on_done(r, f, err);
+    case WIRE_RESULT:
+        if (c != NULL)
+            keep(&c->result, f, WIRE_REPLY_MAX);
+        return 0;
+    case WIRE_MESSAGE:
+        if (c != NULL)
+            keep(&c->message, f, 2 * RECORD_MESSAGE_BYTES);
+        return 0;
+    case WIRE_PROGRESS:
+        if (c != NULL && f->payload.len > 0)
+            log_msg(LOG_DEBUG, "progress", KV_STR("type", c->doc.type),
+                    KV_INT("percent", (unsigned char)f->payload.ptr[0]));
+        return 0;
+    case WIRE_ENQUEUE:
+        return produce(r, f, err);
+    case WIRE_FATAL:
+        on_fatal(r, f);
+        return 0;
+    case WIRE_JOB:
+    case WIRE_CANCEL:
+    case WIRE_DRAIN:
+    case WIRE_ENQUEUED:
+        break;
+    }
+    return err_set(err, ERR_PROTOCOL, "a runner sent a %s frame", wire_type_name(f->type));
+}
+
+int frames_read(struct runner *r, struct err *err)
+{
+    size_t done = 0;
+    int rc = 0;
+    while (rc == 0) {
+        struct span rest = {r->in.data + done, r->in.len - done};
+        struct wire_frame f;
+        int64_t n = wire_read(rest, WIRE_REPLY_MAX, &f, err);
+        if (n < 0)
+            rc = (int)n;
+        if (n <= 0)
+            break;
+        rc = handle(r, &f, err);
+        done += (size_t)n;
+    }
+    buf_consume(&r->in, done);
+    if (r->in.len == 0)
+        buf_trim(&r->in, 1 << 18);
+    return rc;
+}

@@ -1,0 +1,13 @@
+/* frames.h - what a runner says: reads the frames in its input and acts on them. */
+#ifndef BL_WORKER_FRAMES_H
+#define BL_WORKER_FRAMES_H
+
+#include "common/err.h"
+
+struct runner;
+
+/* Reads all whole frames in r->in.  -ERR_PROTOCOL for anything a runner of ours would not send:
+ * the runner is then to be killed. */
+MUST_CHECK int frames_read(struct runner *r, struct err *err);
+
+#endif
