@@ -1,0 +1,218 @@
+#include "worker/claim.h"
+
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "worker/dispatch.h"
+#include "worker/intake.h"
+#include "worker/reconcile.h"
+#include "worker/settle.h"
+#include "worker/worker.h"
+
+enum {
+    WORTHWHILE = 32,        /* while all runners are busy, claim at least so many at once */
+    PROBE_MS = 20,          /* ask empty queues of higher rank for their length so often */
+    PAUSED_LOOK_MS = 1000,
+    WRONGTYPE_LOOK_MS = 5000,
+    DENIED_LOOK_MS = 5000,
+};
+
+struct request *request_open(struct worker *w, struct queue *q, int count, bool from_wait)
+{
+    struct request *r = xmalloc(sizeof *r);
+    *r = (struct request){
+        .worker = w, .queue = q, .first_seq = w->next_seq, .count = count,
+        .from_wait = from_wait, .next = w->requests,
+    };
+    w->requests = r;
+    w->next_seq += (uint64_t)count;
+    if (!from_wait)
+        w->claims_under_way += count;
+    return r;
+}
+
+void request_close(struct request *r)
+{
+    struct request **link = &r->worker->requests;
+    while (*link != r)
+        link = &(*link)->next;
+    *link = r->next;
+    if (!r->from_wait)
+        r->worker->claims_under_way -= r->count;
+    free(r);
+}
+
+bool request_covers(const struct worker *w, uint64_t seq)
+{
+    for (const struct request *r = w->requests; r != NULL; r = r->next)
+        if (seq >= r->first_seq && seq < r->first_seq + (uint64_t)r->count)
+            return true;
+    return false;
+}
+
+int claim_room(const struct worker *w, const struct queue *q)
+{
+    int room = 0;
+    for (int i = 0; i < w->pool.block_count; i++) {
+        const struct runner *r = w->pool.runners[i];
+        if (!runner_has_room(r))
+            continue;
+        int ahead = 1;
+        if (q->job_us > 0 && q->job_us < CLAIM_AHEAD_MS * 1000)
+            ahead = (int)(CLAIM_AHEAD_MS * 1000 / q->job_us);
+        ahead -= r->jobs.count;
+        if (ahead > r->free_count)
+            ahead = r->free_count;
+        if (ahead > 0)
+            room += ahead;
+    }
+    return room - w->ready.count - w->claims_under_way;
+}
+
+/* A refused claim: what it means for the queue, and for the connection. */
+static void claim_refused(struct request *r, enum store_answer answer, const struct err *err)
+{
+    struct worker *w = r->worker;
+    struct queue *q = r->queue;
+    int64_t now = mono_ms();
+    switch (answer) {
+    case STORE_GONE:
+        return; /* the connection's end is handled where it is seen */
+    case STORE_OK:
+        return;
+    case STORE_NOSCRIPT:
+        q->blocked_until_mono_ms = now + 10; /* the scripts are loaded again by then */
+        settle_reload_scripts(w);
+        return;
+    case STORE_AWAY:
+    case STORE_MOVED:
+        if (!r->from_wait)
+            redis_link_reset(w->main, err->text);
+        q->blocked_until_mono_ms = now + 100;
+        return;
+    case STORE_DUPTOKEN:
+        log_msg(LOG_ERROR, "another process claims under our incarnation",
+                KV_STR("queue", q->keys.name), KV_STR("error", err->text));
+        reconcile_we_are_a_clone(w);
+        return;
+    case STORE_WRONGTYPE:
+    case STORE_OOM:
+    case STORE_DENIED:
+    case STORE_ERROR:
+        q->blocked_until_mono_ms = now + WRONGTYPE_LOOK_MS;
+        log_msg(LOG_ERROR, "queue cannot be claimed from; left alone for 5 s",
+                KV_STR("queue", q->keys.name), KV_STR("key", q->keys.list),
+                KV_STR("error", err->text));
+        reconcile_soon(w);
+        return;
+    }
+}
+
+void claim_answer(struct request *r, const struct redisReply *reply)
+{
+    struct worker *w = r->worker;
+    struct queue *q = r->queue;
+    struct err err = {0};
+    struct store_claimed got = {0};
+    enum store_answer answer = store_classify(reply, &err);
+    if (answer == STORE_OK && store_read_claim(reply, &got, &err) < 0)
+        answer = STORE_ERROR;
+    if (answer != STORE_OK) {
+        claim_refused(r, answer, &err);
+        request_close(r);
+        return;
+    }
+    if (got.paused) {
+        q->blocked_until_mono_ms = mono_ms() + PAUSED_LOOK_MS;
+        q->maybe = true;
+    } else {
+        q->maybe = got.remaining > 0;
+    }
+    uint64_t first = r->first_seq;
+    bool from_wait = r->from_wait;
+    request_close(r);
+    for (int i = 0; i < got.count; i++) {
+        struct span bytes = {got.records[i]->str, (size_t)got.records[i]->len};
+        /* One adopted meanwhile by reconcile is held already. */
+        if (claims_find(&w->claims, first + (uint64_t)i) != NULL)
+            continue;
+        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);
+        if (from_wait && c->state == CLAIM_READY && w->ready.count > dispatch_idle_runners(w))
+            dispatch_give_back(w, c); /* several queues fired at once */
+    }
+    worker_wake(w);
+}
+
+static void on_claimed(void *arg, const struct redisReply *reply)
+{
+    claim_answer(arg, reply);
+}
+
+static void on_length(void *arg, const struct redisReply *reply)
+{
+    struct queue *q = arg;
+    int64_t n = 0;
+    if (store_classify(reply, NULL) == STORE_OK && store_read_count(reply, &n, NULL) == 0 && n > 0) {
+        q->maybe = true;
+        worker_wake(q->worker);
+    }
+}
+
+/* Under load nobody waits on queues found empty: ask for their length now and then, so that a
+ * push to a queue of higher rank is not overlooked. */
+static void probe_empty_queues(struct worker *w, int64_t now_mono_ms)
+{
+    struct buf cmd = BUF_INIT;
+    for (int i = 0; i < w->queue_count; i++) {
+        struct queue *q = w->queues[i];
+        if (q->maybe || q->delivery != DELIVERY_AT_LEAST_ONCE || !queue_open(q, now_mono_ms) ||
+            now_mono_ms - q->probe_mono_ms < PROBE_MS)
+            continue;
+        q->probe_mono_ms = now_mono_ms;
+        buf_clear(&cmd);
+        store_cmd_length(&cmd, &q->keys);
+        if (redis_link_send(w->main, buf_span(&cmd), on_length, q) < 0)
+            break;
+    }
+    buf_done(&cmd);
+}
+
+static bool send_claim(struct worker *w, struct queue *q, int count)
+{
+    struct buf cmd = BUF_INIT;
+    struct request *r = request_open(w, q, count, false);
+    store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
+    int rc = redis_link_send(w->main, buf_span(&cmd), on_claimed, r);
+    buf_done(&cmd);
+    if (rc < 0)
+        request_close(r);
+    return rc == 0;
+}
+
+static int claims_unanswered(const struct worker *w)
+{
+    int n = 0;
+    for (const struct request *r = w->requests; r != NULL; r = r->next)
+        n += !r->from_wait;
+    return n;
+}
+
+void claim_run(struct worker *w)
+{
+    if (!worker_claiming(w) || w->held_bytes > CLAIM_HELD_BYTES_MAX)
+        return;
+    int64_t now = mono_ms();
+    bool idle = dispatch_idle_runners(w) > 0;
+    while (claims_unanswered(w) < CLAIM_UNDER_WAY_MAX) {
+        struct queue *q = queue_pick(w->queues, w->queue_count, now);
+        if (q == NULL)
+            return;
+        int room = claim_room(w, q);
+        if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
+            return;
+        probe_empty_queues(w, now);
+        if (!send_claim(w, q, room < STORE_CLAIM_MAX ? room : STORE_CLAIM_MAX))
+            return;
+    }
+}

@@ -1,0 +1,37 @@
+/* claim.h - takes records out of Redis: how many, from which queue, and what their answer means.
+ *
+ * The worker claims no more than it expects to begin within CLAIM_AHEAD_MS; of a queue whose jobs
+ * it does not know, one per idle runner.
+ */
+#ifndef BL_WORKER_CLAIM_H
+#define BL_WORKER_CLAIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker;
+struct queue;
+struct request;
+struct redisReply;
+
+enum {
+    CLAIM_AHEAD_MS = 100,
+    CLAIM_UNDER_WAY_MAX = 4,                   /* claims sent and not answered */
+    CLAIM_HELD_BYTES_MAX = 64 * 1024 * 1024,   /* records held; above it nothing is claimed */
+};
+
+/* Sends the claims that are worth it now. */
+void claim_run(struct worker *w);
+/* How many more jobs of `q` could begin within CLAIM_AHEAD_MS, beyond what is held already. */
+int  claim_room(const struct worker *w, const struct queue *q);
+
+/* Reserves `count` tokens for a claim about to be written. */
+struct request *request_open(struct worker *w, struct queue *q, int count, bool from_wait);
+void            request_close(struct request *r);
+/* Is `seq` of a claim that is written and not answered? */
+bool            request_covers(const struct worker *w, uint64_t seq);
+
+/* What a claim (from the main or a waiting connection) brought. */
+void claim_answer(struct request *r, const struct redisReply *reply);
+
+#endif

@@ -1,0 +1,78 @@
+#include "worker/intake.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/json_span.h"
+#include "worker/settle.h"
+#include "worker/worker.h"
+
+void intake_judge(struct claim *c, const struct document_limits *limits, int64_t now_wall_ms,
+                  struct err *text, struct ending *ret)
+{
+    *ret = (struct ending)ENDING_INIT;
+    struct span bytes = {c->bytes, c->len};
+    record_parse(bytes, limits->max_depth, &c->rec);
+    if (c->rec.kind == RECORD_NEWER) {
+        ret->kind = ENDING_NEWER;
+        return;
+    }
+    bool raw = c->rec.kind == RECORD_RAW;
+    if (raw)
+        err_set(text, ERR_SYNTAX, "not a JSON document");
+    if (raw || document_parse(c->rec.job, limits, &c->doc, text) < 0) {
+        bool json_text = c->rec.kind != RECORD_RAW &&
+                         json_validate(c->rec.job, limits->max_depth, NULL, NULL) == 0;
+        if (!raw && !json_text) {
+            struct record old = c->rec;
+            record_from_raw(old.job, &c->storage, &c->rec);
+        }
+        ret->kind = ENDING_BAD_DOCUMENT;
+        ret->failure.message = SPAN_OF_STR(text->text);
+        return;
+    }
+    const struct document *d = &c->doc;
+    if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms &&
+        c->rec.attempt == 0 && c->rec.crashes == 0) {
+        ret->kind = ENDING_EXPIRED;
+    } else if (c->rec.kind == RECORD_PLAIN && (d->has & DOC_HAS_DELAY) && d->at_ms > 0) {
+        ret->kind = ENDING_NOT_DUE;
+        ret->due_ms = d->at_ms;
+        ret->due_relative = true;
+    } else if (c->rec.kind == RECORD_PLAIN && (d->has & DOC_HAS_AT) && !(d->has & DOC_HAS_DELAY) &&
+               d->at_ms > now_wall_ms) {
+        ret->kind = ENDING_NOT_DUE;
+        ret->due_ms = d->at_ms;
+    }
+}
+
+struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct span bytes)
+{
+    struct claim *c = claims_add(&w->claims, seq, q, bytes);
+    c->claimed_mono_ms = mono_ms();
+    c->answered_round = w->round;
+    c->once = q->delivery == DELIVERY_AT_MOST_ONCE;
+    w->held_bytes += (int64_t)bytes.len;
+    struct document_limits limits = {
+        .max_bytes = (size_t)w->cfg.limits.document_bytes,
+        .max_depth = w->cfg.limits.nesting,
+    };
+    struct err text = {0};
+    struct ending e;
+    intake_judge(c, &limits, wall_ms(), &text, &e);
+    if (e.kind == ENDING_OUTCOME) {
+        c->handler = catalog_find(&w->catalog, c->doc.type);
+        if (c->handler == NULL)
+            e.kind = ENDING_UNKNOWN_TYPE;
+    }
+    if (e.kind != ENDING_OUTCOME) {
+        settle_claim(w, c, &e);
+        return c;
+    }
+    if (c->rec.lost > 0 || c->rec.crashes > 0)
+        claim_list_prepend(&w->ready, c); /* runs alone: first while runners are idle */
+    else
+        claim_list_append(&w->ready, c);
+    worker_wake(w);
+    return c;
+}

@@ -1,0 +1,25 @@
+/* liveness.h - beats, looks at the others, and the stamps on the shared page.
+ *
+ * One beat at a time, every beat_ms, on the main connection; a look at all counters every second.
+ * What a beat's answer means (PROTOCOL, "Who is alive"): last+1 .. last+sent is fine; more = a clone
+ * of ours beats too; less on the same server = others declared us dead; less on another = Redis went
+ * back in time.  No claim or wait is sent before the first good beat on a connection.
+ */
+#ifndef BL_WORKER_LIVENESS_H
+#define BL_WORKER_LIVENESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker;
+
+enum beat_verdict { BEAT_GOOD = 0, BEAT_CLONE, BEAT_BEHIND };
+/* Pure: `last` -1 = none answered yet. */
+enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter);
+
+void liveness_init(struct worker *w);
+void liveness_connected(struct worker *w);
+void liveness_disconnected(struct worker *w);
+void liveness_stop(struct worker *w); /* stops and closes its timers */
+
+#endif

@@ -1,0 +1,193 @@
+#include "worker/once.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "worker/dispatch.h"
+#include "worker/intake.h"
+#include "worker/link.h"
+#include "worker/worker.h"
+
+enum { ONCE_SECONDS = 2, ONCE_REFUSED_MS = 1000 };
+
+struct once {
+    struct worker     *worker;
+    struct redis_link *link;
+    bool               waiting;
+    bool               empty;    /* the last pop found nothing */
+    int64_t            again_mono_ms;
+};
+
+void once_decision(struct claim *c, const struct ending *e)
+{
+    struct decision *d = &c->decision;
+    switch (d->action) {
+    case SETTLE_ACK:
+    case SETTLE_DEAD:
+        return;
+    case SETTLE_SCHEDULE:
+        if (e->kind == ENDING_NOT_DUE)
+            return; /* it has not begun */
+        break;
+    case SETTLE_BACK:
+        if (e->kind == ENDING_UNBEGUN)
+            return;
+        break;
+    case SETTLE_RETRY:
+    case SETTLE_PARK:
+        break;
+    }
+    if (c->rec.reason[0] == '\0')
+        snprintf(c->rec.reason, sizeof c->rec.reason, "%s",
+                 e->kind == ENDING_CRASH ? "crash" :
+                 e->kind == ENDING_INTERRUPTED ? "interrupted" : "failed");
+    c->rec.dead_at_ms = wall_ms();
+    *d = (struct decision){.action = SETTLE_DEAD, .rewrite = true, .failed = true};
+}
+
+void once_command(struct buf *out, const struct claim *c)
+{
+    const struct store_queue *q = &c->queue->keys;
+    struct span bytes = {c->bytes, c->len};
+    switch (c->decision.action) {
+    case SETTLE_BACK:
+        store_cmd_rpush(out, q, &bytes, 1);
+        return;
+    case SETTLE_SCHEDULE:
+        store_cmd_push_scheduled(out, q, c->decision.at_ms >= 0 ? c->decision.at_ms
+                                                                : wall_ms() + c->decision.delay_ms,
+                                 buf_span(&c->record));
+        return;
+    case SETTLE_DEAD:
+    case SETTLE_ACK:
+    case SETTLE_RETRY:
+    case SETTLE_PARK:
+        store_cmd_push_dead(out, q, buf_span(&c->record));
+        return;
+    }
+}
+
+static void take_in(struct worker *w, struct queue *q, const redisReply *record)
+{
+    if (record->type == REDIS_REPLY_STRING)
+        (void)intake(w, q, w->next_seq++, (struct span){record->str, (size_t)record->len});
+}
+
+static void on_popped(void *arg, const struct redisReply *reply)
+{
+    struct once *o = arg;
+    struct worker *w = o->worker;
+    struct err err = {0};
+    o->waiting = false;
+    enum store_answer answer = store_classify(reply, &err);
+    if (answer != STORE_OK) {
+        if (answer != STORE_GONE && strncmp(err.text, "UNBLOCKED", 9) != 0) {
+            o->again_mono_ms = mono_ms() + ONCE_REFUSED_MS;
+            log_msg(LOG_WARN, "cannot pop from the at-most-once queues, again in 1 s",
+                    KV_STR("error", err.text));
+        }
+        worker_wake(w);
+        return;
+    }
+    o->empty = reply->type != REDIS_REPLY_ARRAY;
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING)
+        for (int i = 0; i < w->queue_count; i++)
+            if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE &&
+                strcmp(w->queues[i]->keys.list, reply->element[0]->str) == 0)
+                take_in(w, w->queues[i], reply->element[1]);
+    worker_wake(w);
+}
+
+static void on_ready(void *arg, const struct store_info *info)
+{
+    struct once *o = arg;
+    (void)info;
+    worker_wake(o->worker);
+}
+
+static void on_down(void *arg, const struct err *why, bool was_ready)
+{
+    struct once *o = arg;
+    (void)why; /* the main connection says it */
+    (void)was_ready;
+    o->waiting = false;
+}
+
+static struct once *once_new(struct worker *w)
+{
+    static const struct redis_link_events events = {.on_ready = on_ready, .on_down = on_down};
+    struct once *o = xcalloc(1, sizeof *o);
+    o->worker = w;
+    struct redis_link_config cfg = link_config(w, "once");
+    o->link = redis_link_new(w->loop, &cfg, &events, o);
+    redis_link_start(o->link);
+    return o;
+}
+
+void once_run(struct worker *w)
+{
+    const struct store_queue *queues[64];
+    int n = 0;
+    for (int i = 0; i < w->queue_count && n < (int)ARRAY_COUNT(queues); i++)
+        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && !w->queues[i]->retired)
+            queues[n++] = &w->queues[i]->keys;
+    if (n == 0 || !worker_claiming(w) || w->ready.count >= dispatch_idle_runners(w))
+        return;
+    if (w->once == NULL)
+        w->once = once_new(w);
+    struct once *o = w->once;
+    if (o->waiting || redis_link_state(o->link) != LINK_READY || mono_ms() < o->again_mono_ms)
+        return;
+    struct buf cmd = BUF_INIT;
+    store_cmd_brpop(&cmd, queues, n, w->burst ? 1 : ONCE_SECONDS);
+    o->waiting = redis_link_send_blocking(o->link, buf_span(&cmd), ONCE_SECONDS * 1000, on_popped,
+                                          o) == 0;
+    buf_done(&cmd);
+}
+
+static void on_unblocked(void *arg, const struct redisReply *reply)
+{
+    (void)arg;
+    (void)reply; /* if it did not go through, the pop ends by itself within 2 s */
+}
+
+void once_stop(struct worker *w)
+{
+    if (w->once == NULL || !w->once->waiting)
+        return;
+    struct buf cmd = BUF_INIT;
+    store_cmd_client_unblock(&cmd, redis_link_client_id(w->once->link));
+    ignore_result(redis_link_send(w->main, buf_span(&cmd), on_unblocked, NULL)); /* as above */
+    buf_done(&cmd);
+}
+
+bool once_idle(const struct worker *w)
+{
+    return w->once == NULL || !w->once->waiting;
+}
+
+bool once_drained(const struct worker *w)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && !w->queues[i]->retired)
+            return w->once != NULL && w->once->empty;
+    return true;
+}
+
+static void on_closed(void *arg)
+{
+    free(arg);
+}
+
+void once_close(struct worker *w)
+{
+    if (w->once == NULL)
+        return;
+    struct once *o = w->once;
+    w->once = NULL;
+    redis_link_close(o->link, on_closed, o);
+}

@@ -1,0 +1,25 @@
+/* schedule.h - what has its time: moves due jobs from :scheduled and :retry to their list, takes
+ * parked jobs whose handler is here now, and keeps the dead letters within their caps.
+ *
+ * Redis' clock decides what is due.  Each zset is looked at when its next entry is due, or at the
+ * latest every SCHEDULE_LOOK_MS, since anybody may add to it.
+ */
+#ifndef BL_WORKER_SCHEDULE_H
+#define BL_WORKER_SCHEDULE_H
+
+#include <stdint.h>
+
+struct worker;
+
+enum {
+    SCHEDULE_LOOK_MS = 1000,
+    SCHEDULE_PARKED_MS = 2000,
+    SCHEDULE_TRIM_MS = 60000,
+};
+
+/* Does what is due; returns when to look again, mono ms. */
+int64_t schedule_run(struct worker *w, int64_t now_mono_ms);
+/* Everything is to be looked at now: a new connection, a new set of handlers. */
+void    schedule_all(struct worker *w);
+
+#endif

@@ -1,0 +1,413 @@
+#include "worker/settle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "worker/once.h"
+#include "worker/reconcile.h"
+#include "worker/worker.h"
+
+enum {
+    ACK_BATCH = 256,
+    SEND_BYTES_MAX = 8 * 1024 * 1024, /* unsent bytes above which settlements wait their turn */
+    BLOCKED_RETRY_MS = 2000,
+};
+
+/* An ack command under way and the claims it names. */
+struct ack_batch {
+    struct worker *worker;
+    struct queue  *queue;
+    int            count;
+    struct claim  *claims[ACK_BATCH];
+};
+
+struct decide_policy settle_policy(const struct worker *w, const struct claim *c)
+{
+    struct decide_policy p = {
+        .retry = RETRY_POLICY_INIT,
+        .dead = true,
+        .max_snoozes = w->cfg.max_snoozes,
+    };
+    if (c->handler != NULL)
+        p.retry = c->handler->retry;
+    if (c->rec.kind == RECORD_PLAIN || c->rec.kind == RECORD_WRAPPED) {
+        const struct document *d = &c->doc;
+        if (d->has & DOC_HAS_RETRY)
+            p.retry.retries = d->retries;
+        if (d->has & DOC_HAS_BACKOFF)
+            p.retry.backoff = d->backoff;
+        p.dead = d->dead;
+    }
+    return p;
+}
+
+void settle_write_record(struct worker *w, struct record *rec, const struct document *doc,
+                         const struct incarnation *inc, uint64_t seq, const char *list,
+                         struct buf *out)
+{
+    if (rec->uid[0] == '\0') {
+        char token[TOKEN_MAX_BYTES];
+        token_format(inc, seq, token);
+        memcpy(rec->uid, token, strlen(token) + 1);
+    }
+    if (rec->id[0] == '\0' && doc != NULL)
+        memcpy(rec->id, doc->id, sizeof doc->id);
+    if (rec->id[0] == '\0') {
+        char id[UUID_BYTES + 1];
+        struct err err = {0};
+        if (uuid_v7(&w->uuids, wall_ms(), id, &err) == 0)
+            memcpy(rec->id, id, sizeof id);
+        else
+            memcpy(rec->id, rec->uid, strlen(rec->uid) + 1); /* unique too */
+    }
+    struct buf queue = BUF_INIT;
+    if (rec->queue.len == 0) {
+        buf_add_json_string(&queue, SPAN_OF_STR(list));
+        rec->queue = buf_span(&queue);
+    }
+    record_write(out, rec);
+    rec->queue = (struct span){0};
+    buf_done(&queue);
+}
+
+void settle_command(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                    uint64_t seq, const struct decision *d, struct span record)
+{
+    struct store_back back = {.seq = seq, .record = record};
+    switch (d->action) {
+    case SETTLE_ACK:
+        store_cmd_ack(out, q, inc, &seq, 1);
+        return;
+    case SETTLE_RETRY:
+        store_cmd_retry(out, q, inc, seq, d->delay_ms, record);
+        return;
+    case SETTLE_SCHEDULE:
+        store_cmd_schedule(out, q, inc, seq, d->at_ms >= 0 ? d->at_ms : d->delay_ms, d->at_ms < 0,
+                           record);
+        return;
+    case SETTLE_DEAD:
+        store_cmd_bury(out, q, inc, seq, record);
+        return;
+    case SETTLE_PARK:
+        store_cmd_park(out, q, inc, seq, record);
+        return;
+    case SETTLE_BACK:
+        store_cmd_back(out, q, inc, &back, 1);
+        return;
+    }
+}
+
+static void log_end(const struct claim *c, const struct ending *e)
+{
+    const struct decision *d = &c->decision;
+    bool worth = d->failed || d->action != SETTLE_ACK;
+    enum log_level level = d->failed ? LOG_WARN : LOG_INFO;
+    if (e->kind == ENDING_UNBEGUN || !worth)
+        level = LOG_DEBUG;
+    if (!log_on(level))
+        return;
+    const char *id = c->rec.id[0] != '\0' ? c->rec.id : c->doc.id;
+    struct span why = e->failure.message;
+    if (why.len > 400)
+        why.len = 400;
+    log_msg(level, worth ? "job did not succeed" : "job ended",
+            KV_STR("id", c->rec.kind == RECORD_RAW || id[0] == '\0' ? "-" : id),
+            KV_STR("type", c->rec.kind == RECORD_RAW ? "-" : c->doc.type),
+            KV_STR("queue", c->queue->keys.name), KV_INT("attempt", c->rec.attempt),
+            KV_STR("next", settle_action_name(d->action)), KV_INT("delay_ms", d->delay_ms),
+            KV_STR("reason", c->rec.reason), KV_SPAN("error", why));
+}
+
+static void count_end(struct worker *w, struct claim *c, const struct ending *e)
+{
+    struct queue *q = c->queue;
+    switch (c->decision.action) {
+    case SETTLE_ACK:
+        if (c->decision.failed)
+            q->failed++;
+        else
+            q->done++;
+        return;
+    case SETTLE_RETRY:
+        q->retried++;
+        return;
+    case SETTLE_DEAD:
+        q->dead++;
+        w->dead_count++;
+        return;
+    case SETTLE_PARK:
+        q->parked++;
+        return;
+    case SETTLE_SCHEDULE:
+    case SETTLE_BACK:
+        if (e->kind == ENDING_CRASH)
+            q->retried++;
+        return;
+    }
+}
+
+void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
+{
+    if (c->lost) {
+        log_msg(LOG_WARN, "claim was lost, its outcome is dropped",
+                KV_STR("queue", c->queue->keys.name), KV_INT("seq", c->seq));
+        settle_forget(w, c);
+        return;
+    }
+    struct decide_policy policy = settle_policy(w, c);
+    decide(&c->rec, e, &policy, worker_random(w), wall_ms(), &c->storage, &c->decision);
+    if (c->once)
+        once_decision(c, e);
+    if (c->decision.rewrite) {
+        bool has_doc = c->rec.kind == RECORD_PLAIN || c->rec.kind == RECORD_WRAPPED;
+        settle_write_record(w, &c->rec, has_doc ? &c->doc : NULL, &w->inc, c->seq,
+                            c->queue->keys.list, &c->record);
+    }
+    count_end(w, c, e);
+    log_end(c, e);
+    c->state = CLAIM_SETTLING;
+    if (c->once && c->decision.action == SETTLE_ACK) {
+        settle_forget(w, c); /* Redis knows nothing of it */
+        return;
+    }
+    claim_list_append(&w->settle.to_send, c);
+    worker_wake(w);
+}
+
+void settle_forget(struct worker *w, struct claim *c)
+{
+    settled_add(&w->settled, c->seq);
+    pool_release_slot(w, c);
+    w->held_bytes -= (int64_t)c->len;
+    claims_remove(&w->claims, c);
+    worker_wake(w);
+}
+
+static void send_again_later(struct worker *w, struct claim *c)
+{
+    claim_list_append(&w->settle.blocked, c);
+    if (w->settle.blocked_mono_ms == 0)
+        w->settle.blocked_mono_ms = mono_ms() + BLOCKED_RETRY_MS;
+}
+
+static void on_script_loaded(void *arg, const struct redisReply *reply)
+{
+    struct worker *w = arg;
+    w->settle.scripts_reloading = false;
+    (void)reply; /* if it failed, the next EVALSHA says so and it is loaded again */
+    worker_wake(w);
+}
+
+void settle_reload_scripts(struct worker *w)
+{
+    if (w->settle.scripts_reloading)
+        return;
+    struct buf cmd = BUF_INIT;
+    for (int i = 0; i < STORE_SCRIPT_COUNT; i++) {
+        buf_clear(&cmd);
+        store_cmd_script_load(&cmd, (enum store_script)i);
+        if (redis_link_send(w->main, buf_span(&cmd), on_script_loaded, w) == 0)
+            w->settle.scripts_reloading = true;
+    }
+    buf_done(&cmd);
+}
+
+/* A settlement that was not carried out, or of which nothing is known. */
+static void not_settled(struct worker *w, struct claim *c, enum store_answer answer)
+{
+    switch (answer) {
+    case STORE_GONE:
+    case STORE_NOSCRIPT:
+    case STORE_AWAY:
+    case STORE_MOVED:
+        claim_list_append(&w->settle.to_send, c);
+        return;
+    case STORE_OK:
+    case STORE_OOM:
+    case STORE_WRONGTYPE:
+    case STORE_DENIED:
+    case STORE_DUPTOKEN:
+    case STORE_ERROR:
+        send_again_later(w, c);
+        return;
+    }
+}
+
+static void on_refused(struct worker *w, struct queue *q, enum store_answer answer,
+                       const struct err *err)
+{
+    if (answer == STORE_GONE)
+        return;
+    if (answer == STORE_NOSCRIPT) {
+        settle_reload_scripts(w);
+        return;
+    }
+    if (answer == STORE_AWAY || answer == STORE_MOVED) {
+        redis_link_reset(w->main, err->text);
+        return;
+    }
+    int64_t skipped;
+    if (log_gate(&w->away_gate, mono_ms(), 5000, &skipped))
+        log_msg(LOG_ERROR, "Redis refuses a settlement; kept, tried again every 2 s",
+                KV_STR("queue", q->keys.name), KV_STR("error", err->text),
+                KV_INT("skipped", skipped));
+    reconcile_soon(w);
+}
+
+static void note_lost(struct worker *w, struct queue *q, int64_t count)
+{
+    (void)w;
+    q->lost += count;
+    log_msg(LOG_WARN, "settled too late: the claim was not ours any more",
+            KV_STR("queue", q->keys.name), KV_INT("jobs", count));
+}
+
+static void on_acked(void *arg, const struct redisReply *reply)
+{
+    struct ack_batch *b = arg;
+    struct worker *w = b->worker;
+    struct err err = {0};
+    enum store_answer answer = store_classify(reply, &err);
+    int64_t n = 0;
+    if (answer == STORE_OK && store_read_count(reply, &n, &err) < 0)
+        answer = STORE_ERROR;
+    if (answer == STORE_OK) {
+        if (n < b->count)
+            note_lost(w, b->queue, b->count - n);
+        for (int i = 0; i < b->count; i++)
+            settle_forget(w, b->claims[i]);
+    } else {
+        for (int i = 0; i < b->count; i++)
+            not_settled(w, b->claims[i], answer);
+        on_refused(w, b->queue, answer, &err);
+    }
+    free(b);
+    worker_wake(w);
+}
+
+static void on_settled(void *arg, const struct redisReply *reply)
+{
+    struct claim *c = arg;
+    struct worker *w = c->queue->worker;
+    struct queue *q = c->queue;
+    struct err err = {0};
+    enum store_answer answer = store_classify(reply, &err);
+    int64_t n = 0;
+    if (answer == STORE_OK && store_read_count(reply, &n, &err) < 0)
+        answer = STORE_ERROR;
+    if (answer == STORE_OK) {
+        if (n == 0)
+            note_lost(w, q, 1);
+        if (c->decision.action == SETTLE_BACK)
+            q->maybe = true;
+        if (c->decision.action == SETTLE_RETRY || c->decision.action == SETTLE_SCHEDULE) {
+            int64_t due = mono_ms() + (c->decision.at_ms >= 0 && c->decision.action == SETTLE_SCHEDULE
+                                           ? c->decision.at_ms - wall_ms() : c->decision.delay_ms);
+            int which = c->decision.action == SETTLE_RETRY ? 1 : 0;
+            if (due < q->due_mono_ms[which])
+                q->due_mono_ms[which] = due;
+            if (w->burst) {
+                q->due_mono_ms[which] = 0; /* is it worth waiting for? */
+                q->due_next_in_ms[which] = -2;
+            }
+        }
+        settle_forget(w, c);
+    } else {
+        not_settled(w, c, answer);
+        on_refused(w, q, answer, &err);
+    }
+    worker_wake(w);
+}
+
+/* Sends the acks gathered for one queue. */
+static void send_acks(struct worker *w, struct ack_batch *b)
+{
+    uint64_t seqs[ACK_BATCH];
+    for (int i = 0; i < b->count; i++)
+        seqs[i] = b->claims[i]->seq;
+    struct buf cmd = BUF_INIT;
+    store_cmd_ack(&cmd, &b->queue->keys, &w->inc, seqs, b->count);
+    if (redis_link_send(w->main, buf_span(&cmd), on_acked, b) < 0) {
+        for (int i = 0; i < b->count; i++)
+            claim_list_append(&w->settle.to_send, b->claims[i]);
+        free(b);
+    }
+    buf_done(&cmd);
+}
+
+static void send_one(struct worker *w, struct claim *c)
+{
+    struct buf cmd = BUF_INIT;
+    struct span record = c->record.len > 0 ? buf_span(&c->record) : (struct span){0};
+    if (record.len == 0 && c->decision.action == SETTLE_PARK)
+        record = (struct span){c->bytes, c->len}; /* newer than we know: untouched */
+    if (c->once)
+        once_command(&cmd, c);
+    else
+        settle_command(&cmd, &c->queue->keys, &w->inc, c->seq, &c->decision, record);
+    claim_list_append(&w->settle.sent, c);
+    if (redis_link_send(w->main, buf_span(&cmd), on_settled, c) < 0)
+        claim_list_append(&w->settle.to_send, c);
+    buf_done(&cmd);
+}
+
+/* Puts `c` into the batch of its queue, sending the batch before if it is another queue's or full. */
+static struct ack_batch *gather(struct worker *w, struct ack_batch *b, struct claim *c)
+{
+    if (b != NULL && (b->queue != c->queue || b->count == ACK_BATCH)) {
+        send_acks(w, b);
+        b = NULL;
+    }
+    if (b == NULL) {
+        b = xmalloc(sizeof *b);
+        b->worker = w;
+        b->queue = c->queue;
+        b->count = 0;
+    }
+    b->claims[b->count++] = c;
+    claim_list_append(&w->settle.sent, c);
+    return b;
+}
+
+void settle_flush(struct worker *w)
+{
+    if (!w->synced || w->settle.scripts_reloading)
+        return;
+    struct ack_batch *b = NULL;
+    int n = w->settle.to_send.count;
+    while (n-- > 0 && redis_link_unsent_bytes(w->main) < SEND_BYTES_MAX) {
+        struct claim *c = claim_list_pop(&w->settle.to_send);
+        if (c == NULL || redis_link_state(w->main) != LINK_READY) {
+            if (c != NULL)
+                claim_list_prepend(&w->settle.to_send, c);
+            break;
+        }
+        if (c->decision.action == SETTLE_ACK)
+            b = gather(w, b, c);
+        else
+            send_one(w, c);
+    }
+    if (b != NULL)
+        send_acks(w, b);
+}
+
+bool settle_idle(const struct worker *w)
+{
+    return w->settle.to_send.count == 0 && w->settle.sent.count == 0 &&
+           w->settle.blocked.count == 0;
+}
+
+int64_t settle_retry_blocked(struct worker *w, int64_t now_mono_ms)
+{
+    if (w->settle.blocked.count == 0)
+        return INT64_MAX;
+    if (now_mono_ms < w->settle.blocked_mono_ms)
+        return w->settle.blocked_mono_ms;
+    w->settle.blocked_mono_ms = 0;
+    struct claim *c;
+    while ((c = claim_list_pop(&w->settle.blocked)) != NULL)
+        claim_list_append(&w->settle.to_send, c);
+    worker_wake(w);
+    return INT64_MAX;
+}
