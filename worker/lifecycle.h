@@ -1,0 +1,43 @@
+/* lifecycle.h - the worker from start to stop: what runs in each turn of the loop, and the phases of
+ * stopping.
+ *
+ *   starting --synced--> running <--TSTP/CONT--> quiet
+ *       \                   |  TERM, INT, burst done  |
+ *        +------------------+----> draining <---------+
+ *                                    | shutdown_timeout, or a second TERM
+ *                                    v
+ *              all settled <----- killing
+ *                   v
+ *                leaving: drop our entry, close everything, remove the journal
+ */
+#ifndef BL_WORKER_LIFECYCLE_H
+#define BL_WORKER_LIFECYCLE_H
+
+#include <stdbool.h>
+
+#include "common/config.h"
+#include "common/err.h"
+#include "common/redis_url.h"
+
+struct worker;
+
+struct lifecycle_options {
+    bool    burst;
+    int64_t burst_wait_ms;
+};
+
+/* Runs a worker with `cfg` (takes) until it has stopped; returns the exit code of the process. */
+int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
+                  const struct lifecycle_options *options);
+
+/* The first reconcile on a connection is done: claims and settlements may go. */
+void lifecycle_synced(struct worker *w);
+/* TERM: drain.  Called again: now. */
+void lifecycle_stop(struct worker *w, const char *why);
+/* TSTP and CONT. */
+void lifecycle_quiet(struct worker *w, bool quiet);
+/* Another process has our incarnation: kills the runners, settles nothing and exits 75; whoever
+ * supervises us starts a worker with an incarnation of its own. */
+_Noreturn void lifecycle_end_as_clone(struct worker *w);
+
+#endif

@@ -1,0 +1,10 @@
+/* signals.h - what each signal does.  One table; handlers run as events of the loop. */
+#ifndef BL_WORKER_SIGNALS_H
+#define BL_WORKER_SIGNALS_H
+
+struct worker;
+
+void signals_start(struct worker *w);
+void signals_stop(struct worker *w);
+
+#endif
