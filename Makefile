@@ -45,6 +45,9 @@ TESTLIB := $(wildcard tests/lib/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB := $(B)/obj/libbucketline.a
+# Everything of the programs but their main(), for the tests to link what they need of it.
+PARTS := $(B)/obj/libparts.a
+PART_OBJ := $(call obj,$(filter-out worker/main.c enqueue/main.c jobctl/main.c,$(WORKER) $(ENQUEUE) $(JOBCTL)))
 PROGRAMS := $(B)/worker $(B)/enqueue $(B)/jobctl
 PLUGINS  := $(patsubst jobs/%.c,$(B)/jobs/%.so,$(JOBS))
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT))
@@ -78,6 +81,9 @@ $(B)/obj/gen/lua_scripts.o: $(B)/gen/lua_scripts.c
 $(LIB): $(call obj,$(COMMON)) $(B)/obj/gen/lua_scripts.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+$(PARTS): $(PART_OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 link = $(Q)$(CC) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 $(B)/worker: $(call obj,$(WORKER)) $(LIB)
 	$(if $(V),,@echo "  LD $@")
@@ -95,12 +101,88 @@ $(B)/jobs/%.so: jobs/%.c jobs/bucketline.h
 	$(if $(V),,@echo "  SO $@")
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
 
-$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(call obj,$(TESTLIB)) $(LIB)
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(call obj,$(TESTLIB)) $(PARTS) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) -lcmocka
-$(B)/tests/integration/%: $(B)/obj/tests/integration/%.o $(call obj,$(TESTLIB)) $(LIB)
+$(B)/tests/integration/%: $(B)/obj/tests/integration/%.o $(call obj,$(TESTLIB)) $(PARTS) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) -lcmocka
 .PRECIOUS: $(B)/obj/%.o
+
+
+# ---- tests ------------------------------------------------------------------------------------
+
+export BUCKETLINE_BUILD = $(B)
+RUN_TESTS = $(PYTHON) tests/run.py
+
+.PHONY: test unit integration sanitize fuzz valgrind
+test: deps all tests ## install what is missing, build, run all tests
+	$(Q)$(RUN_TESTS)
+unit: all tests ## C unit tests: no Redis, milliseconds
+	$(Q)$(RUN_TESTS) --unit
+integration: all tests ## tests against real Redis servers and processes
+	$(Q)$(RUN_TESTS) --integration
+sanitize: ## all tests under ASan and UBSan
+	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined all tests
+	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined run-tests
+.PHONY: run-tests
+run-tests:
+	$(Q)$(RUN_TESTS) $(TEST_ARGS)
+
+FUZZ_SECONDS ?= 20
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+CLANG ?= clang
+fuzz: $(FUZZERS) ## run each fuzzer for FUZZ_SECONDS (20)
+	$(Q)sh tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+build/fuzz/%: tests/fuzz/%.c $(COMMON) $(B)/gen/lua_scripts.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  FUZZ $@")
+	$(Q)$(CLANG) $(OUR_CPPFLAGS) $(CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all -o $@ $< $(COMMON) $(B)/gen/lua_scripts.c $(LIBS)
+
+valgrind: all ## the main path under valgrind: a burst over a private Redis
+	$(Q)sh tests/valgrind.sh $(B)
+
+# ---- first run --------------------------------------------------------------------------------
+
+.PHONY: deps run demo
+deps: ## install what is missing (Debian and Ubuntu, through apt)
+	$(Q)sh scripts/deps.sh $(if $(filter run demo,$(MAKECMDGOALS)),build,test)
+run: deps ## set everything up and work: private Redis, worker, sample jobs; ^C ends all
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec sh scripts/run.sh
+demo: deps ## the same on a temporary Redis, ends by itself with a table
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec sh scripts/demo.sh
+
+# ---- care -------------------------------------------------------------------------------------
+
+.PHONY: lint format install uninstall dist clean help
+lint: ## include rules, keys in one place, format, cppcheck
+	$(Q)sh scripts/lint.sh
+format: ## clang-format all C
+	$(Q)clang-format -i $(wildcard */*.c */*.h */*/*.c */*/*.h)
+
+bindir = $(DESTDIR)$(PREFIX)/bin
+install: all ## install programs, plugins, header, examples under PREFIX
+	install -d $(bindir) $(DESTDIR)$(PREFIX)/lib/bucketline $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/doc/bucketline
+	install -m 755 $(B)/worker $(bindir)/bucketline-worker
+	install -m 755 $(B)/enqueue $(bindir)/enqueue
+	install -m 755 $(B)/jobctl $(bindir)/jobctl
+	install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/bucketline/
+	install -m 644 jobs/bucketline.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 worker.yaml README.md CHANGELOG.md docs/*.md packaging/supervisord/*.conf \
+	  packaging/systemd/*.service $(DESTDIR)$(PREFIX)/share/doc/bucketline/
+uninstall: ## remove what install put there
+	rm -f $(bindir)/bucketline-worker $(bindir)/enqueue $(bindir)/jobctl \
+	  $(DESTDIR)$(PREFIX)/include/bucketline.h
+	rm -rf $(DESTDIR)$(PREFIX)/lib/bucketline $(DESTDIR)$(PREFIX)/share/doc/bucketline
+dist: ## a source archive of the committed tree
+	git archive --prefix=bucketline-$(VERSION)/ -o build/bucketline-$(VERSION).tar.gz HEAD
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
