@@ -3,7 +3,8 @@
  * worker's loop and the commands share it, and its tests need no Redis.
  *
  * Files: store_keys.c (names), store.c (encoding, scripts, what an answer is), store_server.c
- * (handshake, INFO), store_claim.c, store_settle.c, store_periodic.c, store_admin.c (jobctl).
+ * (handshake, INFO), store_claim.c, store_settle.c, store_periodic.c, store_admin.c (jobctl);
+ * store_find.h (which queues are there) and store_print.h (commands as text) go with it.
  *
  * Only store_keys.c spells a key, only store_*.c and lua/ spell a command.  Scripts are embedded at
  * build time with their SHA1 and sent as EVALSHA; each connection loads them in its handshake.  A
@@ -333,8 +334,5 @@ void store_cmd_stats(struct buf *out, const struct store_queue *q);
 void store_cmd_infos(struct buf *out, const struct store_globals *g); /* HGETALL of the info */
 /* GET of a kept result's key. */
 void store_cmd_result(struct buf *out, struct span key);
-/* One page of SCAN for the lists `pattern` (queues nobody configured): cursor and keys, read with
- * store_read_scan(). */
-void store_cmd_scan_keys(struct buf *out, struct span cursor, const char *pattern);
 
 #endif

@@ -129,16 +129,3 @@ void store_cmd_result(struct buf *out, struct span key)
     store_arg_str(out, "GET");
     store_arg(out, key);
 }
-
-void store_cmd_scan_keys(struct buf *out, struct span cursor, const char *pattern)
-{
-    store_begin(out, 8);
-    store_arg_str(out, "SCAN");
-    store_arg(out, cursor);
-    store_arg_str(out, "MATCH");
-    store_arg_str(out, pattern);
-    store_arg_str(out, "COUNT");
-    store_arg_int(out, 500);
-    store_arg_str(out, "TYPE");
-    store_arg_str(out, "list");
-}

@@ -428,8 +428,8 @@ def _yaml_scalar(value):
 class Worker(Process):
     """A `worker -c` with a worker.yaml made from `config`, in a directory of its own.
 
-    Where to find Redis and a state_dir are filled in unless `config` names them.  start() returns
-    when the worker logged that it is ready."""
+    Where to find Redis, the queue `default` and a state_dir are filled in unless `config` names
+    them.  start() returns when the worker logged that it is ready."""
 
     READY = r"\bready\b"
 
@@ -440,6 +440,7 @@ class Worker(Process):
         if redis is not None:
             self.config.setdefault("redis", {})
             self.config["redis"] = dict({"url": redis.url}, **self.config["redis"])
+        self.config.setdefault("queues", ["default"])
         self.config.setdefault("state_dir", os.path.join(self.directory, "state"))
         self.config_path = os.path.join(self.directory, "worker.yaml")
         self.write_config()

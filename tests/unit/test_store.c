@@ -463,8 +463,6 @@ static void repairing(void **state)
     CHECK("HINCRBY {queue:a}:stats done 5", store_cmd_count(out, q, "done", 5));
     CHECK("HGETALL {queue:a}:stats", store_cmd_stats(out, q));
     CHECK("GET k", store_cmd_result(out, span_of("k")));
-    CHECK("SCAN 0 MATCH queue:* COUNT 500 TYPE list",
-          store_cmd_scan_keys(out, span_of("0"), "queue:*"));
 }
 
 int main(void)
