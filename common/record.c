@@ -388,15 +388,15 @@ int record_unwrap(const struct record *r, struct buf *out, struct err *err)
         json_string_decode(r->job, out);
         return 0;
     }
-    struct buf text = BUF_INIT;
-    size_t before = out->len;
-    json_string_decode(r->job, &text);
+    struct buf text = BUF_INIT, bytes = BUF_INIT;
     int rc = 0;
-    if (!base64_decode(buf_span(&text), out) || out->len - before != r->raw_bytes) {
-        out->len = before;
+    json_string_decode(r->job, &text);
+    if (base64_decode(buf_span(&text), &bytes) && bytes.len == r->raw_bytes)
+        buf_add_span(out, buf_span(&bytes));
+    else
         rc = err_set(err, ERR_SYNTAX, "member \"raw64\" is no base64 of %zu bytes", r->raw_bytes);
-    }
     buf_done(&text);
+    buf_done(&bytes);
     return rc;
 }
 
