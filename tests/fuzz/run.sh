@@ -11,7 +11,7 @@ for fuzzer in "$@"; do
     mkdir -p "$work"
     if "$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="$work/" "$work" "tests/fuzz/corpus/${name#fuzz_}" >"$work.log" 2>&1; then
-        echo "ok - $name: $(grep -c . "$work.log") lines of log, $(ls "$work" | wc -l) inputs"
+        echo "ok - $name: $(grep -o "stat::number_of_executed_units.*\|Done [0-9]* runs.*" "$work.log" | tail -n 1)"
     else
         echo "not ok - $name"
         tail -n 40 "$work.log"
