@@ -14,22 +14,25 @@
 #include "common/mem.h"
 
 struct buf {
-    char  *data; /* never NULL: points at a static empty string until the first append */
-    size_t len;  /* bytes in use */
-    size_t cap;  /* bytes allocated, 0 = none */
+    char *data; /* never NULL: points at a static empty string until the first append */
+    size_t len; /* bytes in use */
+    size_t cap; /* bytes allocated, 0 = none */
 };
 
 extern char buf_empty[1];
-#define BUF_INIT {.data = buf_empty, .len = 0, .cap = 0}
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        .data = buf_empty, .len = 0, .cap = 0                                                      \
+    }
 
 void buf_init(struct buf *b);
-void buf_done(struct buf *b);             /* frees; the buffer is as after buf_init() */
-void buf_clear(struct buf *b);            /* len = 0, keeps the memory */
+void buf_done(struct buf *b); /* frees; the buffer is as after buf_init() */
+void buf_clear(struct buf *b); /* len = 0, keeps the memory */
 void buf_trim(struct buf *b, size_t cap); /* gives memory above `cap` back if len allows it */
 
 /* Room for `extra` more bytes; returns where they go.  The caller then calls buf_grown(). */
 char *buf_reserve(struct buf *b, size_t extra);
-void  buf_grown(struct buf *b, size_t extra);
+void buf_grown(struct buf *b, size_t extra);
 
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_str(struct buf *b, const char *s);

@@ -20,23 +20,26 @@
 enum {
     DOC_TYPE_BYTES = 200,
     DOC_ID_BYTES = 128,
-    DOC_NAME_BYTES = 256,                /* queue, group, unique key, reply_to */
-    DOC_DEFAULT_BYTES = 1024 * 1024,     /* limits.document_bytes */
-    DOC_DEFAULT_NESTING = 64,            /* limits.nesting */
+    DOC_NAME_BYTES = 256, /* queue, group, unique key, reply_to */
+    DOC_DEFAULT_BYTES = 1024 * 1024, /* limits.document_bytes */
+    DOC_DEFAULT_NESTING = 64, /* limits.nesting */
     DOC_DEFAULT_TIMEOUT_MS = 30 * 60000, /* one attempt */
 };
 
 struct document_limits {
     size_t max_bytes; /* of the document */
-    int    max_depth;
+    int max_depth;
 };
-#define DOCUMENT_LIMITS_INIT {.max_bytes = DOC_DEFAULT_BYTES, .max_depth = DOC_DEFAULT_NESTING}
+#define DOCUMENT_LIMITS_INIT                                                                       \
+    {                                                                                              \
+        .max_bytes = DOC_DEFAULT_BYTES, .max_depth = DOC_DEFAULT_NESTING                           \
+    }
 
 /* Which optional members were given (a null value counts as not given). */
 enum document_has {
     DOC_HAS_ID = 1 << 0,
     DOC_HAS_ARGS = 1 << 1,
-    DOC_HAS_AT = 1 << 2,    /* at, or delay */
+    DOC_HAS_AT = 1 << 2, /* at, or delay */
     DOC_HAS_DELAY = 1 << 3, /* at_ms is a delay, relative to the claim */
     DOC_HAS_EXPIRES = 1 << 4,
     DOC_HAS_RETRY = 1 << 5,
@@ -56,21 +59,21 @@ enum document_has {
 
 /* Plain data; owns nothing.  Spans are borrowed from the parsed bytes, for as long as those live. */
 struct document {
-    struct span    bytes;                    /* the whole document as pushed */
-    unsigned       has;                      /* enum document_has */
-    char           type[DOC_TYPE_BYTES + 1]; /* decoded; [A-Za-z0-9._:/-]+ */
-    char           id[DOC_ID_BYTES + 1];     /* decoded; "" = none */
-    struct span    args;                     /* the value's own bytes; "null" when not given */
-    struct span    meta;                     /* object of strings; len 0 = none */
-    struct span    tags, group, unique, reply_to, on_success, on_failure; /* raw values; len 0 */
-    int64_t        at_ms;                    /* time, or delay if DOC_HAS_DELAY */
-    int64_t        expires_at_ms;            /* wall time */
-    int64_t        timeout_ms;               /* > 0 */
-    int64_t        keep_ms;                  /* 0 = keep nothing */
-    int64_t        created_at_ms, enqueued_at_ms; /* wall time; 0 = unknown */
-    int            retries;                  /* 0..RETRY_MAX, others clamped; true = default */
-    struct backoff backoff;                  /* whole, defaults filled in, if DOC_HAS_BACKOFF */
-    bool           dead;                     /* default true; false = forget when retries are spent */
+    struct span bytes; /* the whole document as pushed */
+    unsigned has; /* enum document_has */
+    char type[DOC_TYPE_BYTES + 1]; /* decoded; [A-Za-z0-9._:/-]+ */
+    char id[DOC_ID_BYTES + 1]; /* decoded; "" = none */
+    struct span args; /* the value's own bytes; "null" when not given */
+    struct span meta; /* object of strings; len 0 = none */
+    struct span tags, group, unique, reply_to, on_success, on_failure; /* raw values; len 0 */
+    int64_t at_ms; /* time, or delay if DOC_HAS_DELAY */
+    int64_t expires_at_ms; /* wall time */
+    int64_t timeout_ms; /* > 0 */
+    int64_t keep_ms; /* 0 = keep nothing */
+    int64_t created_at_ms, enqueued_at_ms; /* wall time; 0 = unknown */
+    int retries; /* 0..RETRY_MAX, others clamped; true = default */
+    struct backoff backoff; /* whole, defaults filled in, if DOC_HAS_BACKOFF */
+    bool dead; /* default true; false = forget when retries are spent */
 };
 
 /* -ERR_TOO_BIG, -ERR_TOO_DEEP, -ERR_SYNTAX, -ERR_TYPE (no object, or a member's type),

@@ -40,8 +40,8 @@ int err_errno(struct err *e, enum err_code code, const char *fmt, ...)
     return -(int)code;
 }
 
-int err_at(struct err *e, enum err_code code, const char *file, int line, int col,
-           const char *fmt, ...)
+int err_at(struct err *e, enum err_code code, const char *file, int line, int col, const char *fmt,
+           ...)
 {
     if (e != NULL && e->code == 0) {
         va_list ap;
@@ -89,10 +89,9 @@ const char *err_format(const struct err *e, char *out, size_t size)
 
 const char *err_name(int code)
 {
-    static const char *const names[] = {
-        "NONE",
+    static const char *const names[] = {"NONE",
 #define ERR_NAME(name, text) #name,
-        ERR_MAP(ERR_NAME)
+                                        ERR_MAP(ERR_NAME)
 #undef ERR_NAME
     };
     if (code < 0)

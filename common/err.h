@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* code, name, meaning.  The one list of error codes. */
@@ -47,10 +47,10 @@ enum { ERR_TEXT_BYTES = 512, ERR_FILE_BYTES = 256 };
 
 /* An error by value.  Initialise with `struct err err = {0};`.  Owns nothing. */
 struct err {
-    int  code;                  /* enum err_code; 0 = nothing was set */
-    int  line, col;             /* 1-based; 0 = unknown */
-    char file[ERR_FILE_BYTES];  /* "" = none */
-    char text[ERR_TEXT_BYTES];  /* one line, no newline, cut at the limit */
+    int code; /* enum err_code; 0 = nothing was set */
+    int line, col; /* 1-based; 0 = unknown */
+    char file[ERR_FILE_BYTES]; /* "" = none */
+    char text[ERR_TEXT_BYTES]; /* one line, no newline, cut at the limit */
 };
 
 /* Sets `e` (NULL is fine) unless it already holds an error.  Returns -code, so that
@@ -62,8 +62,8 @@ int err_vset(struct err *e, enum err_code code, const char *fmt, va_list ap) PRI
 int err_errno(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* As err_set(), at a place in a file; col 0 = no column. */
-int err_at(struct err *e, enum err_code code, const char *file, int line, int col,
-           const char *fmt, ...) PRINTF_LIKE(6, 7);
+int err_at(struct err *e, enum err_code code, const char *file, int line, int col, const char *fmt,
+           ...) PRINTF_LIKE(6, 7);
 
 /* Puts "text: " before the message of a set error; does nothing to an unset or NULL one. */
 void err_prefix(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -30,10 +30,10 @@ enum json_kind {
 const char *json_kind_name(enum json_kind kind); /* "an object", "a string", ... for messages */
 
 struct json_member {
-    struct span    key;   /* between the quotes, escapes not decoded */
-    struct span    value; /* the value's bytes without blanks around; strings with their quotes */
+    struct span key; /* between the quotes, escapes not decoded */
+    struct span value; /* the value's bytes without blanks around; strings with their quotes */
     enum json_kind kind;
-    size_t         offset; /* of the key's opening quote, for messages */
+    size_t offset; /* of the key's opening quote, for messages */
 };
 
 /* Called for each outer member in order.  Return 0 to go on, a negative code (after err_set) to

@@ -23,29 +23,32 @@ enum log_format { LOG_LOGFMT = 0, LOG_JSON };
 /* -ERR_UNKNOWN for a name that is none of error, warn, info, debug / logfmt, json. */
 MUST_CHECK int log_level_parse(const char *name, enum log_level *ret_level);
 MUST_CHECK int log_format_parse(const char *name, enum log_format *ret_format);
-const char    *log_level_name(enum log_level level);
-const char    *log_format_name(enum log_format format);
+const char *log_level_name(enum log_level level);
+const char *log_format_name(enum log_format format);
 
-void           log_setup(enum log_level level, enum log_format format);
+void log_setup(enum log_level level, enum log_format format);
 enum log_level log_get_level(void);
-static inline bool log_on(enum log_level level) { return level <= log_get_level(); }
+static inline bool log_on(enum log_level level)
+{
+    return level <= log_get_level();
+}
 
 /* One key and value of a line. */
 struct log_kv {
     const char *key; /* NULL ends the list */
     enum { LOG_KV_INT = 0, LOG_KV_SPAN } kind;
-    int64_t     num;
+    int64_t num;
     struct span text;
 };
 #define KV_INT(k, v)  ((struct log_kv){.key = (k), .kind = LOG_KV_INT, .num = (int64_t)(v)})
 #define KV_SPAN(k, v) ((struct log_kv){.key = (k), .kind = LOG_KV_SPAN, .text = (v)})
-#define KV_STR(k, v)                                                                               \
-    ((struct log_kv){.key = (k), .kind = LOG_KV_SPAN, .text = {(v), strlen(v)}})
+#define KV_STR(k, v)  ((struct log_kv){.key = (k), .kind = LOG_KV_SPAN, .text = {(v), strlen(v)}})
 
 /* log_msg(LOG_INFO, "runner started", KV_INT("pid", pid), KV_STR("queue", name)).  `msg` is a
  * constant sentence; what varies goes into the pairs. */
 #define log_msg(level, msg, ...)                                                                   \
-    log_write((level), (msg), (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
+    log_write((level), (msg),                                                                      \
+              (const struct log_kv[]){{.key = ""}, ##__VA_ARGS__, {.key = NULL}} + 1)
 void log_write(enum log_level level, const char *msg, const struct log_kv *kvs);
 
 /* The line log_write() would write, newline included, for tests and for relaying. */

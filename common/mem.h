@@ -9,13 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_COUNT(a)                  (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Bytes that live elsewhere.  Borrowed: whoever hands one out says until when. */
 struct span {
     const char *ptr; /* NULL only when len is 0 */
-    size_t      len;
+    size_t len;
 };
 #define SPAN_OF_STR(s) ((struct span){(s), strlen(s)})
 

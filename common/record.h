@@ -25,40 +25,43 @@
 
 enum {
     RECORD_VERSION = 1,
-    RECORD_HISTORY_MAX = 10,       /* last failed attempts kept */
+    RECORD_HISTORY_MAX = 10, /* last failed attempts kept */
     RECORD_HEAD_BYTES = 64 * 1024, /* of everything before the document */
     RECORD_UID_BYTES = 64,
     RECORD_REASON_BYTES = 64,
-    RECORD_MESSAGE_BYTES = 2048,   /* of one error message, cut at a character */
+    RECORD_MESSAGE_BYTES = 2048, /* of one error message, cut at a character */
 };
 
 enum record_kind {
     RECORD_PLAIN = 0, /* the document alone */
-    RECORD_WRAPPED,   /* ours */
-    RECORD_RAW,       /* ours, around bytes that are no JSON document */
-    RECORD_NEWER,     /* a wrapper of a version above ours: park untouched */
+    RECORD_WRAPPED, /* ours */
+    RECORD_RAW, /* ours, around bytes that are no JSON document */
+    RECORD_NEWER, /* a wrapper of a version above ours: park untouched */
 };
 
 /* Plain data; spans are borrowed from the parsed bytes (or from whoever filled them in). */
 struct record {
     enum record_kind kind;
-    struct span      job;     /* the document's bytes (RECORD_RAW: the JSON string with quotes) */
-    bool             raw64;   /* RECORD_RAW: job is base64 */
-    size_t           raw_bytes; /* RECORD_RAW: length of the bytes as pushed */
+    struct span job; /* the document's bytes (RECORD_RAW: the JSON string with quotes) */
+    bool raw64; /* RECORD_RAW: job is base64 */
+    size_t raw_bytes; /* RECORD_RAW: length of the bytes as pushed */
     char uid[RECORD_UID_BYTES + 1]; /* "" = never given one */
-    char id[128 + 1];               /* job id; "" = the document's, or none yet */
-    int  attempt;   /* failed attempts so far that spent a retry, 0..1e6 */
-    int  crashes;   /* deaths of its runner blamed on it */
-    int  lost;      /* times it had begun when its worker was lost */
-    int  snoozes;   /* in a row */
-    int  interrupted; /* times a shutdown ended it */
+    char id[128 + 1]; /* job id; "" = the document's, or none yet */
+    int attempt; /* failed attempts so far that spent a retry, 0..1e6 */
+    int crashes; /* deaths of its runner blamed on it */
+    int lost; /* times it had begun when its worker was lost */
+    int snoozes; /* in a row */
+    int interrupted; /* times a shutdown ended it */
     int64_t first_failed_at_ms, failed_at_ms, parked_at_ms, dead_at_ms; /* wall; 0 = never */
-    char    reason[RECORD_REASON_BYTES + 1]; /* why it is dead or parked: "retries-spent", ... */
-    struct span error;   /* raw JSON object of the last failure; len 0 = none */
+    char reason[RECORD_REASON_BYTES + 1]; /* why it is dead or parked: "retries-spent", ... */
+    struct span error; /* raw JSON object of the last failure; len 0 = none */
     struct span history; /* raw JSON array of the last RECORD_HISTORY_MAX failures; len 0 = none */
-    struct span queue;   /* raw JSON string: the list it came from; len 0 = unsaid */
+    struct span queue; /* raw JSON string: the list it came from; len 0 = unsaid */
 };
-#define RECORD_INIT {.kind = RECORD_PLAIN}
+#define RECORD_INIT                                                                                \
+    {                                                                                              \
+        .kind = RECORD_PLAIN                                                                       \
+    }
 
 /* Tells which kind `bytes` are and reads the wrapper's members.  Never fails: what is no valid
  * wrapper is RECORD_PLAIN with job = bytes (validating the document is document_parse()'s work).
@@ -79,17 +82,20 @@ MUST_CHECK int record_unwrap(const struct record *r, struct buf *out, struct err
 
 /* What is known of a failure.  Strings may be NULL. */
 struct failure {
-    const char *kind;    /* "failed", "crash", "timeout", "exit", "interrupted", "lost", ... */
+    const char *kind; /* "failed", "crash", "timeout", "exit", "interrupted", "lost", ... */
     struct span message; /* for people; any bytes; cut at RECORD_MESSAGE_BYTES */
-    int         attempt; /* 1-based attempt that failed */
-    int64_t     at_ms;   /* wall */
-    int         exit_code;  /* -1 = none */
-    int         signal;     /* 0 = none */
-    int64_t     run_ms;     /* how long it ran; -1 = unknown */
-    int64_t     max_rss_bytes, cpu_ms; /* -1 = unknown */
+    int attempt; /* 1-based attempt that failed */
+    int64_t at_ms; /* wall */
+    int exit_code; /* -1 = none */
+    int signal; /* 0 = none */
+    int64_t run_ms; /* how long it ran; -1 = unknown */
+    int64_t max_rss_bytes, cpu_ms; /* -1 = unknown */
     struct span stderr_tail; /* any bytes */
 };
-#define FAILURE_INIT {.exit_code = -1, .run_ms = -1, .max_rss_bytes = -1, .cpu_ms = -1}
+#define FAILURE_INIT                                                                               \
+    {                                                                                              \
+        .exit_code = -1, .run_ms = -1, .max_rss_bytes = -1, .cpu_ms = -1                           \
+    }
 
 /* An error is the object {"kind","message","attempt","at","exit_code","signal","run_ms",
  * "max_rss_bytes","cpu_ms","stderr"}: `at` in ms, what is unknown left out, the end of stderr cut.

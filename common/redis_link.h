@@ -39,22 +39,22 @@ enum link_state {
     LINK_TLS,
     LINK_HANDSHAKE, /* AUTH, SELECT, CLIENT SETNAME, CLIENT ID, INFO, SCRIPT LOAD: read to its end */
     LINK_READY,
-    LINK_WAITING,   /* between attempts */
+    LINK_WAITING, /* between attempts */
     LINK_CLOSED,
 };
 const char *link_state_name(enum link_state s);
 
 struct redis_link_config {
     struct redis_url url;
-    char             name[64];      /* CLIENT SETNAME; "" = none */
-    bool             load_scripts;
-    bool             reconnect;     /* false: one attempt, then LINK_CLOSED (commands) */
-    int64_t          connect_timeout_ms; /* of all states before ready; 0 = 5000 */
-    int64_t          reply_timeout_ms;   /* oldest unanswered command; 0 = none.  Counted from its
+    char name[64]; /* CLIENT SETNAME; "" = none */
+    bool load_scripts;
+    bool reconnect; /* false: one attempt, then LINK_CLOSED (commands) */
+    int64_t connect_timeout_ms; /* of all states before ready; 0 = 5000 */
+    int64_t reply_timeout_ms; /* oldest unanswered command; 0 = none.  Counted from its
                                           * sending or the last bytes that came, if later */
-    const char      *ca_file, *cert_file, *key_file; /* borrowed for the life of the link; NULL ok */
-    bool             verify;
-    const char      *password_file; /* borrowed; re-read at every attempt; NULL = none */
+    const char *ca_file, *cert_file, *key_file; /* borrowed for the life of the link; NULL ok */
+    bool verify;
+    const char *password_file; /* borrowed; re-read at every attempt; NULL = none */
 };
 
 struct redis_link_events {
@@ -79,8 +79,8 @@ void redis_link_start(struct redis_link *l);
 MUST_CHECK int redis_link_send(struct redis_link *l, struct span command, redis_reply_fn fn,
                                void *arg);
 /* As above for a command that may block for `extra_ms`: the reply timeout is that much longer. */
-MUST_CHECK int redis_link_send_blocking(struct redis_link *l, struct span command,
-                                        int64_t extra_ms, redis_reply_fn fn, void *arg);
+MUST_CHECK int redis_link_send_blocking(struct redis_link *l, struct span command, int64_t extra_ms,
+                                        redis_reply_fn fn, void *arg);
 /* Drops the connection as if it had been lost and (if `reconnect`) connects again: for an answer
  * that says Redis is away, or a beat that was not answered. */
 void redis_link_reset(struct redis_link *l, const char *why);
@@ -92,8 +92,8 @@ enum link_state redis_link_state(const struct redis_link *l);
 /* Of the present connection, after a loss of the lost one until the next handshake; 0 = not known
  * (or the user may not ask). */
 int64_t redis_link_client_id(const struct redis_link *l);
-size_t  redis_link_pending(const struct redis_link *l);     /* commands without an answer */
-size_t  redis_link_unsent_bytes(const struct redis_link *l);
+size_t redis_link_pending(const struct redis_link *l); /* commands without an answer */
+size_t redis_link_unsent_bytes(const struct redis_link *l);
 const struct store_info *redis_link_info(const struct redis_link *l);
 /* Time the oldest unanswered command was sent (mono ms); 0 = none. */
 int64_t redis_link_oldest_mono_ms(const struct redis_link *l);

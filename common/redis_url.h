@@ -17,10 +17,10 @@ struct redis_url {
     bool tls;
     char unix_path[108]; /* "" = TCP */
     char host[256];
-    int  port;           /* default 6379 */
-    int  db;             /* default 0, 0..1023 */
-    char user[128];      /* "" = none */
-    char password[512];  /* "" = none */
+    int port; /* default 6379 */
+    int db; /* default 0, 0..1023 */
+    char user[128]; /* "" = none */
+    char password[512]; /* "" = none */
 };
 
 MUST_CHECK int redis_url_parse(const char *text, struct redis_url *ret, struct err *err);

@@ -27,9 +27,9 @@
 struct redisReply;
 
 enum {
-    STORE_CLAIM_MAX = 256,               /* records of one claim */
-    STORE_CLAIM_MAX_BYTES = 256 * 1024,  /* and bytes; one larger record comes alone */
-    STORE_BATCH_MAX = 200,               /* items of any other script call */
+    STORE_CLAIM_MAX = 256, /* records of one claim */
+    STORE_CLAIM_MAX_BYTES = 256 * 1024, /* and bytes; one larger record comes alone */
+    STORE_BATCH_MAX = 200, /* items of any other script call */
 };
 
 /* ---- keys ------------------------------------------------------------------------------- */
@@ -37,15 +37,15 @@ enum {
 /* The keys of one queue, all in its list's Cluster slot.  store_queue_init() fills it; caller owns
  * (store_queue_done). */
 struct store_queue {
-    char *name;   /* as in worker.yaml and messages */
-    char *list;   /* prefix + key: the plain Redis list; never contains { or } */
-    char *run;    /* {list}:run       hash  token -> record */
+    char *name; /* as in worker.yaml and messages */
+    char *list; /* prefix + key: the plain Redis list; never contains { or } */
+    char *run; /* {list}:run       hash  token -> record */
     char *scheduled; /* {list}:scheduled zset */
-    char *retry;  /* {list}:retry     zset */
+    char *retry; /* {list}:retry     zset */
     char *parked; /* {list}:parked    list */
-    char *dead;   /* {list}:dead      list */
+    char *dead; /* {list}:dead      list */
     char *outbox; /* {list}:outbox    list */
-    char *stats;  /* {list}:stats     hash of counters, never load-bearing */
+    char *stats; /* {list}:stats     hash of counters, never load-bearing */
     char *paused; /* {list}:paused    string; exists = claim nothing */
 };
 /* `key` NULL = "queue:" + name.  `prefix` NULL = "".  -ERR_INVALID for an empty name or key, for { or
@@ -57,7 +57,7 @@ void store_queue_done(struct store_queue *q);
 /* Keys that belong to no queue. */
 struct store_globals {
     char *workers; /* bucketline:workers  hash incarnation -> beat counter */
-    char *info;    /* {bucketline:workers}:info  hash incarnation -> JSON about the worker; in the
+    char *info; /* {bucketline:workers}:info  hash incarnation -> JSON about the worker; in the
                     * slot of `workers`, so that a script may touch both */
 };
 void store_globals_init(struct store_globals *g, const char *prefix);
@@ -86,10 +86,10 @@ enum store_script {
     SCRIPT_SCAN,
     SCRIPT_UNPARK,
     SCRIPT_DROP_OWNER,
-    SCRIPT_TAKE,   /* jobctl: one record from a list/zset to another place, by value */
+    SCRIPT_TAKE, /* jobctl: one record from a list/zset to another place, by value */
     SCRIPT_FINISH,
     SCRIPT_RELAY,
-    SCRIPT_TRIM,   /* caps on the dead list */
+    SCRIPT_TRIM, /* caps on the dead list */
     STORE_SCRIPT_COUNT,
 };
 const char *store_script_name(enum store_script s);
@@ -100,17 +100,17 @@ const char *store_script_sha(enum store_script s); /* 40 hex digits */
 
 enum store_answer {
     STORE_OK = 0,
-    STORE_GONE,      /* no reply: the connection was lost, the outcome is unknown */
-    STORE_NOSCRIPT,  /* had no effect */
-    STORE_AWAY,      /* LOADING READONLY MASTERDOWN CLUSTERDOWN TRYAGAIN BUSY MISCONF NOREPLICAS
+    STORE_GONE, /* no reply: the connection was lost, the outcome is unknown */
+    STORE_NOSCRIPT, /* had no effect */
+    STORE_AWAY, /* LOADING READONLY MASTERDOWN CLUSTERDOWN TRYAGAIN BUSY MISCONF NOREPLICAS
                       * NOAUTH WRONGPASS UNBLOCKED, "max number of clients": Redis cannot now; back
                       * off, reconnect, reconcile */
-    STORE_MOVED,     /* MOVED / ASK */
-    STORE_OOM,       /* command not allowed when used memory > 'maxmemory' */
+    STORE_MOVED, /* MOVED / ASK */
+    STORE_OOM, /* command not allowed when used memory > 'maxmemory' */
     STORE_WRONGTYPE, /* a key of the queue holds another type: quarantine the queue */
-    STORE_DENIED,    /* NOPERM, unknown command: names the missing right */
-    STORE_DUPTOKEN,  /* claim, unpark: a token exists already: we are a clone */
-    STORE_ERROR,     /* any other error reply */
+    STORE_DENIED, /* NOPERM, unknown command: names the missing right */
+    STORE_DUPTOKEN, /* claim, unpark: a token exists already: we are a clone */
+    STORE_ERROR, /* any other error reply */
 };
 const char *store_answer_name(enum store_answer a);
 /* Classifies; for anything but STORE_OK `err` (may be NULL) gets Redis' text. */
@@ -131,26 +131,27 @@ void store_cmd_auth(struct buf *out, const char *user, const char *password); /*
 void store_cmd_select(struct buf *out, int db);
 void store_cmd_set_name(struct buf *out, const char *name);
 void store_cmd_client_id(struct buf *out);
-void store_cmd_info(struct buf *out);   /* INFO everything we read: one bulk string */
+void store_cmd_info(struct buf *out); /* INFO everything we read: one bulk string */
 void store_cmd_script_load(struct buf *out, enum store_script s);
 void store_cmd_ping(struct buf *out);
 void store_cmd_client_kill(struct buf *out, int64_t client_id);
 void store_cmd_client_unblock(struct buf *out, int64_t client_id);
 
 struct store_info {
-    char    version[32];
-    int     version_num;    /* 70015 for 7.0.15 */
-    char    run_id[48];
-    bool    is_master;
-    bool    loading;
-    bool    cluster;
-    bool    aof;            /* appendonly on */
-    bool    rdb;            /* has a last bgsave or changes are tracked: best effort */
-    char    maxmemory_policy[32];
+    char version[32];
+    int version_num; /* 70015 for 7.0.15 */
+    char run_id[48];
+    bool is_master;
+    bool loading;
+    bool cluster;
+    bool aof; /* appendonly on */
+    bool rdb; /* has a last bgsave or changes are tracked: best effort */
+    char maxmemory_policy[32];
     int64_t maxmemory;
 };
 /* Reads the bulk string of INFO; unknown parts stay zero.  -ERR_PROTOCOL if it is no INFO. */
-MUST_CHECK int store_read_info(const struct redisReply *reply, struct store_info *ret, struct err *err);
+MUST_CHECK int store_read_info(const struct redisReply *reply, struct store_info *ret,
+                               struct err *err);
 
 /* ---- claiming ---------------------------------------------------------------------------- */
 
@@ -159,9 +160,9 @@ MUST_CHECK int store_read_info(const struct redisReply *reply, struct store_info
 void store_cmd_claim(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                      uint64_t first_seq, int count, size_t max_bytes);
 struct store_claimed {
-    bool    paused;
-    int64_t remaining;  /* records left in the list (also when paused) */
-    int     count;      /* records claimed; record i lies under first_seq + i */
+    bool paused;
+    int64_t remaining; /* records left in the list (also when paused) */
+    int count; /* records claimed; record i lies under first_seq + i */
     const struct redisReply *const *records; /* borrowed from the reply: bulk strings */
 };
 MUST_CHECK int store_read_claim(const struct redisReply *reply, struct store_claimed *ret,
@@ -171,9 +172,11 @@ void store_cmd_peek(struct buf *out, const struct store_queue *q, int seconds);
 /* LLEN of the list. */
 void store_cmd_length(struct buf *out, const struct store_queue *q);
 /* At-most-once: BRPOP q1 q2 ... seconds; RPOP list n; give back what came too late: RPUSH. */
-void store_cmd_brpop(struct buf *out, const struct store_queue *const *queues, int count, int seconds);
+void store_cmd_brpop(struct buf *out, const struct store_queue *const *queues, int count,
+                     int seconds);
 void store_cmd_rpop(struct buf *out, const struct store_queue *q, int count);
-void store_cmd_rpush(struct buf *out, const struct store_queue *q, const struct span *records, int count);
+void store_cmd_rpush(struct buf *out, const struct store_queue *q, const struct span *records,
+                     int count);
 void store_cmd_push_dead(struct buf *out, const struct store_queue *q, struct span record);
 
 /* ---- settling ---------------------------------------------------------------------------- */
@@ -197,7 +200,7 @@ void store_cmd_park(struct buf *out, const struct store_queue *q, const struct i
  * the order given: pass the newest claim first, so that the oldest ends up rightmost.  1 to
  * STORE_CLAIM_MAX items; keep their bytes within STORE_CLAIM_MAX_BYTES.  Reply: how many were ours. */
 struct store_back {
-    uint64_t    seq;
+    uint64_t seq;
     struct span record;
 };
 void store_cmd_back(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
@@ -209,14 +212,14 @@ MUST_CHECK int store_read_count(const struct redisReply *reply, int64_t *ret, st
  * once; what goes to any other list lies in the outbox first and is relayed (below), because that
  * list may live in another slot, or hold another type. */
 struct store_finish {
-    struct span reply_to;    /* list key that gets `outcome` (RPUSH; see store_is_reply_key()) */
-    struct span outcome;     /* JSON text for reply_to and keep */
-    struct span follow_up;   /* document to push (LPUSH) ... */
+    struct span reply_to; /* list key that gets `outcome` (RPUSH; see store_is_reply_key()) */
+    struct span outcome; /* JSON text for reply_to and keep */
+    struct span follow_up; /* document to push (LPUSH) ... */
     struct span follow_list; /* ... onto this list (full key) */
-    struct span relay_id;    /* fixed id of the relay, unique: the token; empty = the token */
-    struct span keep_key;    /* SETs `outcome` here (store_result_key()) for keep_ms, if > 0 */
-    int64_t     keep_ms;
-    struct span dead;        /* record for the dead letters: the end was a failure (on_failure) */
+    struct span relay_id; /* fixed id of the relay, unique: the token; empty = the token */
+    struct span keep_key; /* SETs `outcome` here (store_result_key()) for keep_ms, if > 0 */
+    int64_t keep_ms;
+    struct span dead; /* record for the dead letters: the end was a failure (on_failure) */
 };
 /* Reply 1 = done, 0 = the token was not there, and nothing was done. */
 void store_cmd_finish(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
@@ -229,7 +232,7 @@ bool store_finish_relays(const struct store_queue *q, const struct store_finish 
 /* Oldest `count` records of the outbox, oldest LAST (LRANGE -count -1). */
 void store_cmd_outbox_page(struct buf *out, const struct store_queue *q, int count);
 struct store_relay {
-    bool        reply;  /* an outcome for a reply_to list, else a document */
+    bool reply; /* an outcome for a reply_to list, else a document */
     struct span id, target, body; /* borrowed from the record */
 };
 /* Reads one record of the outbox.  -ERR_SYNTAX for what we did not write, -ERR_INVALID for a target
@@ -251,11 +254,15 @@ struct store_due {
     int64_t moved;
     int64_t next_in_ms; /* until the next is due; -1 = the zset is empty; 0 = more are due now */
 };
-MUST_CHECK int store_read_due(const struct redisReply *reply, struct store_due *ret, struct err *err);
+MUST_CHECK int store_read_due(const struct redisReply *reply, struct store_due *ret,
+                              struct err *err);
 
 void store_cmd_beat(struct buf *out, const struct store_globals *g, const struct incarnation *inc);
 void store_cmd_look(struct buf *out, const struct store_globals *g); /* HGETALL workers */
-struct store_beat { struct incarnation inc; int64_t counter; };
+struct store_beat {
+    struct incarnation inc;
+    int64_t counter;
+};
 /* Pair `i` of a look's reply; false when it is no valid pair. */
 bool store_read_look(const struct redisReply *reply, size_t i, struct store_beat *ret);
 size_t store_look_count(const struct redisReply *reply);
@@ -273,24 +280,27 @@ void store_cmd_set_info(struct buf *out, const struct store_globals *g,
 void store_cmd_scan(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                     struct span cursor);
 struct store_scan {
-    struct span cursor;  /* borrowed from the reply; "0" = done */
-    size_t      count;
+    struct span cursor; /* borrowed from the reply; "0" = done */
+    size_t count;
     const struct redisReply *const *tokens; /* bulk strings */
 };
-MUST_CHECK int store_read_scan(const struct redisReply *reply, struct store_scan *ret, struct err *err);
+MUST_CHECK int store_read_scan(const struct redisReply *reply, struct store_scan *ret,
+                               struct err *err);
 /* HMGET run token...: array of bulk or nil. */
 void store_cmd_get_run(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                        const uint64_t *seqs, int count);
 /* Parked records `start`..`stop` (LRANGE) and taking one of them straight into run: reply 1, or 0 if
  * it is not parked any more; STORE_DUPTOKEN as for a claim. */
-void store_cmd_parked_page(struct buf *out, const struct store_queue *q, int64_t start, int64_t stop);
+void store_cmd_parked_page(struct buf *out, const struct store_queue *q, int64_t start,
+                           int64_t stop);
 void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                       uint64_t seq, struct span record);
 
 /* ---- producing --------------------------------------------------------------------------- */
 
 /* LPUSH list doc...  Reply: the length of the list. */
-void store_cmd_push(struct buf *out, const struct store_queue *q, const struct span *docs, int count);
+void store_cmd_push(struct buf *out, const struct store_queue *q, const struct span *docs,
+                    int count);
 /* ZADD scheduled with a wrapped record, due at `at_ms` (wall). */
 void store_cmd_push_scheduled(struct buf *out, const struct store_queue *q, int64_t at_ms,
                               struct span record);
@@ -300,12 +310,12 @@ void store_cmd_wait_replicas(struct buf *out, int replicas, int64_t timeout_ms);
 
 enum store_place {
     PLACE_WAITING = 0, /* list */
-    PLACE_RUNNING,     /* hash */
-    PLACE_SCHEDULED,   /* zset */
-    PLACE_RETRY,       /* zset */
-    PLACE_PARKED,      /* list */
-    PLACE_DEAD,        /* list */
-    PLACE_OUTBOX,      /* list */
+    PLACE_RUNNING, /* hash */
+    PLACE_SCHEDULED, /* zset */
+    PLACE_RETRY, /* zset */
+    PLACE_PARKED, /* list */
+    PLACE_DEAD, /* list */
+    PLACE_OUTBOX, /* list */
     STORE_PLACE_COUNT,
 };
 const char *store_place_name(enum store_place p); /* "waiting", ... */

@@ -15,7 +15,7 @@
 #include "common/mem.h"
 
 enum {
-    INCARNATION_BYTES = 32,    /* hex digits, no NUL */
+    INCARNATION_BYTES = 32, /* hex digits, no NUL */
     TOKEN_MAX_BYTES = 32 + 20, /* incarnation ':' up to 17 digits, NUL */
 };
 

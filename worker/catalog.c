@@ -139,8 +139,8 @@ static int read_line(struct catalog *c, const struct config *cfg, json_t *line, 
     return 0;
 }
 
-int catalog_read(struct catalog *c, const struct config *cfg, struct span text,
-                 const char *crashed, struct err *err)
+int catalog_read(struct catalog *c, const struct config *cfg, struct span text, const char *crashed,
+                 struct err *err)
 {
     char *loading = NULL;
     int rc = 0;

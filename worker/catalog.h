@@ -16,20 +16,20 @@
 #include "common/retry.h"
 
 struct handler {
-    char   *type;
-    bool    gone;       /* not in the latest description */
-    bool    fresh;      /* seen in the description being read */
-    bool    program;    /* exec: in worker.yaml */
+    char *type;
+    bool gone; /* not in the latest description */
+    bool fresh; /* seen in the description being read */
+    bool program; /* exec: in worker.yaml */
     int64_t timeout_ms; /* worker.yaml, else the plugin's, else the worker's default */
     struct retry_policy retry;
-    int64_t job_us;     /* how long its jobs last, estimated; 0 = unknown */
+    int64_t job_us; /* how long its jobs last, estimated; 0 = unknown */
 };
 
 struct catalog {
     struct handler **items; /* sorted by type */
-    int              count;
-    char           **broken; /* "path: reason" per plugin that cannot be used */
-    int              broken_count;
+    int count;
+    char **broken; /* "path: reason" per plugin that cannot be used */
+    int broken_count;
 };
 
 void catalog_init(struct catalog *c);

@@ -19,33 +19,33 @@
 
 struct child_fd {
     int parent_fd; /* here */
-    int child_fd;  /* there; may be any number, also one that another row uses as parent_fd */
+    int child_fd; /* there; may be any number, also one that another row uses as parent_fd */
 };
 
 struct child_limits {
     int64_t memory_bytes; /* RLIMIT_AS; 0 = leave */
-    int64_t cpu_ms;       /* RLIMIT_CPU, rounded up to seconds; 0 = leave */
-    int     files;        /* RLIMIT_NOFILE; 0 = leave */
-    int     nice;         /* 0 = leave */
-    bool    no_core;      /* RLIMIT_CORE 0 */
+    int64_t cpu_ms; /* RLIMIT_CPU, rounded up to seconds; 0 = leave */
+    int files; /* RLIMIT_NOFILE; 0 = leave */
+    int nice; /* 0 = leave */
+    bool no_core; /* RLIMIT_CORE 0 */
 };
 
 struct child_spec {
-    int                  exe_fd;  /* > 0, or 0 without `exe`: execute through this descriptor */
-    const char          *exe;     /* else this path; no slash in it: along PATH of `envp`.  Beside
+    int exe_fd; /* > 0, or 0 without `exe`: execute through this descriptor */
+    const char *exe; /* else this path; no slash in it: along PATH of `envp`.  Beside
                                    * an exe_fd it is only the name in messages */
-    char *const         *argv;
-    char *const         *envp;
-    const char          *directory; /* NULL = stay */
-    const struct child_fd *fds;   /* 0, 1 and 2 too: those not named become /dev/null */
-    int                  fd_count;
-    bool                 new_session; /* setsid(): runners.  Else setpgid(0,0): programs */
-    bool                 die_with_parent; /* PDEATHSIG SIGKILL */
-    uid_t                uid;     /* with `change_user` */
-    gid_t                gid;
-    const char          *user_name; /* for initgroups */
-    bool                 change_user;
-    struct child_limits  limits;
+    char *const *argv;
+    char *const *envp;
+    const char *directory; /* NULL = stay */
+    const struct child_fd *fds; /* 0, 1 and 2 too: those not named become /dev/null */
+    int fd_count;
+    bool new_session; /* setsid(): runners.  Else setpgid(0,0): programs */
+    bool die_with_parent; /* PDEATHSIG SIGKILL */
+    uid_t uid; /* with `change_user` */
+    gid_t gid;
+    const char *user_name; /* for initgroups */
+    bool change_user;
+    struct child_limits limits;
     void (*before_exec)(void *arg); /* in the child, async-signal-safe only; NULL = none */
     void *before_exec_arg;
 };
@@ -56,10 +56,10 @@ MUST_CHECK int child_start(const struct child_spec *spec, pid_t *ret_pid, struct
 
 /* How a child ended. */
 struct child_end {
-    pid_t   pid;
-    int     exit_code;  /* -1 = by signal */
-    int     signal;     /* 0 = exited */
-    bool    core;
+    pid_t pid;
+    int exit_code; /* -1 = by signal */
+    int signal; /* 0 = exited */
+    bool core;
     int64_t max_rss_bytes, cpu_ms; /* from its rusage */
 };
 

@@ -11,8 +11,8 @@
 #include "worker/worker.h"
 
 enum {
-    WORTHWHILE = 32,        /* while all runners are busy, claim at least so many at once */
-    PROBE_MS = 20,          /* ask empty queues of higher rank for their length so often */
+    WORTHWHILE = 32, /* while all runners are busy, claim at least so many at once */
+    PROBE_MS = 20, /* ask empty queues of higher rank for their length so often */
     PAUSED_LOOK_MS = 1000,
     WRONGTYPE_LOOK_MS = 5000,
     DENIED_LOOK_MS = 5000,
@@ -22,8 +22,12 @@ struct request *request_open(struct worker *w, struct queue *q, int count, bool 
 {
     struct request *r = xmalloc(sizeof *r);
     *r = (struct request){
-        .worker = w, .queue = q, .first_seq = w->next_seq, .count = count,
-        .from_wait = from_wait, .next = w->requests,
+        .worker = w,
+        .queue = q,
+        .first_seq = w->next_seq,
+        .count = count,
+        .from_wait = from_wait,
+        .next = w->requests,
     };
     w->requests = r;
     w->next_seq += (uint64_t)count;
@@ -153,7 +157,8 @@ static void on_length(void *arg, const struct redisReply *reply)
 {
     struct queue *q = arg;
     int64_t n = 0;
-    if (store_classify(reply, NULL) == STORE_OK && store_read_count(reply, &n, NULL) == 0 && n > 0) {
+    if (store_classify(reply, NULL) == STORE_OK && store_read_count(reply, &n, NULL) == 0 &&
+        n > 0) {
         q->maybe = true;
         worker_wake(q->worker);
     }

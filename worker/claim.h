@@ -16,20 +16,20 @@ struct redisReply;
 
 enum {
     CLAIM_AHEAD_MS = 100,
-    CLAIM_UNDER_WAY_MAX = 4,                   /* claims sent and not answered */
-    CLAIM_HELD_BYTES_MAX = 64 * 1024 * 1024,   /* records held; above it nothing is claimed */
+    CLAIM_UNDER_WAY_MAX = 4, /* claims sent and not answered */
+    CLAIM_HELD_BYTES_MAX = 64 * 1024 * 1024, /* records held; above it nothing is claimed */
 };
 
 /* Sends the claims that are worth it now. */
 void claim_run(struct worker *w);
 /* How many more jobs of `q` could begin within CLAIM_AHEAD_MS, beyond what is held already. */
-int  claim_room(const struct worker *w, const struct queue *q);
+int claim_room(const struct worker *w, const struct queue *q);
 
 /* Reserves `count` tokens for a claim about to be written. */
 struct request *request_open(struct worker *w, struct queue *q, int count, bool from_wait);
-void            request_close(struct request *r);
+void request_close(struct request *r);
 /* Is `seq` of a claim that is written and not answered? */
-bool            request_covers(const struct worker *w, uint64_t seq);
+bool request_covers(const struct worker *w, uint64_t seq);
 
 /* What a claim (from the main or a waiting connection) brought. */
 void claim_answer(struct request *r, const struct redisReply *reply);

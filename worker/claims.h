@@ -24,43 +24,43 @@ enum claim_state { CLAIM_READY = 0, CLAIM_SENT, CLAIM_SETTLING };
 
 struct claim_list {
     struct claim *first, *last;
-    int           count;
+    int count;
 };
 
 struct claim {
-    uint64_t         seq;
+    uint64_t seq;
     enum claim_state state;
-    struct queue    *queue;
-    struct handler  *handler;   /* borrowed from the catalog, which keeps them for life */
-    char            *bytes;     /* the record as claimed; owned */
-    size_t           len;
-    struct record    rec;       /* spans into bytes or storage */
-    struct document  doc;       /* spans into bytes */
-    struct buf       storage;   /* spans of rec that we made */
+    struct queue *queue;
+    struct handler *handler; /* borrowed from the catalog, which keeps them for life */
+    char *bytes; /* the record as claimed; owned */
+    size_t len;
+    struct record rec; /* spans into bytes or storage */
+    struct document doc; /* spans into bytes */
+    struct buf storage; /* spans of rec that we made */
     struct claim_list *list;
-    struct claim    *prev, *next;  /* in list */
-    struct claim    *chain;        /* in the hash table */
-    int              block, slot;  /* slots page; -1 = in no slot */
-    int64_t          claimed_mono_ms;
-    int64_t          begun_mono_ms; /* as far as the worker has seen; 0 = not seen */
-    uint64_t         answered_round; /* reconcile round in which its claim was answered */
-    uint64_t         seen_round;     /* last reconcile round that saw its token */
-    bool             lost;      /* its token is not ours any more: drop what comes of it */
-    bool             timed_out; /* the soft signal was sent for its timeout */
-    bool             killed;    /* and SIGKILL */
-    bool             once;      /* at-most-once: no token in Redis */
-    struct buf       result;    /* from RESULT frames */
-    struct buf       message;   /* from MESSAGE frames: full text or tail of stderr */
-    struct decision  decision;  /* with SETTLING */
-    struct buf       record;    /* with SETTLING: what is to be stored; empty = as it is */
+    struct claim *prev, *next; /* in list */
+    struct claim *chain; /* in the hash table */
+    int block, slot; /* slots page; -1 = in no slot */
+    int64_t claimed_mono_ms;
+    int64_t begun_mono_ms; /* as far as the worker has seen; 0 = not seen */
+    uint64_t answered_round; /* reconcile round in which its claim was answered */
+    uint64_t seen_round; /* last reconcile round that saw its token */
+    bool lost; /* its token is not ours any more: drop what comes of it */
+    bool timed_out; /* the soft signal was sent for its timeout */
+    bool killed; /* and SIGKILL */
+    bool once; /* at-most-once: no token in Redis */
+    struct buf result; /* from RESULT frames */
+    struct buf message; /* from MESSAGE frames: full text or tail of stderr */
+    struct decision decision; /* with SETTLING */
+    struct buf record; /* with SETTLING: what is to be stored; empty = as it is */
 };
 
 struct claims {
     struct claim **table; /* capacity is a power of two */
-    uint32_t       capacity;
-    int            count;
-    struct claim  *spare; /* freed ones, linked by chain */
-    int            spare_count;
+    uint32_t capacity;
+    int count;
+    struct claim *spare; /* freed ones, linked by chain */
+    int spare_count;
 };
 
 void claims_init(struct claims *c);
@@ -74,9 +74,9 @@ void claims_remove(struct claims *c, struct claim *claim);
 /* Calls fn for each; fn may remove the claim it is given, and no other. */
 void claims_each(struct claims *c, void (*fn)(void *arg, struct claim *claim), void *arg);
 
-void          claim_list_append(struct claim_list *l, struct claim *c); /* out of its old list */
-void          claim_list_prepend(struct claim_list *l, struct claim *c);
-void          claim_list_remove(struct claim *c); /* fine if it is in none */
+void claim_list_append(struct claim_list *l, struct claim *c); /* out of its old list */
+void claim_list_prepend(struct claim_list *l, struct claim *c);
+void claim_list_remove(struct claim *c); /* fine if it is in none */
 struct claim *claim_list_pop(struct claim_list *l); /* NULL when empty */
 
 #endif

@@ -20,8 +20,8 @@ static void judge_begun(struct runner *r, struct claim *c, const struct child_en
     char how[64], text[256];
     child_end_format(end, how, sizeof how);
     e.kind = ENDING_CRASH;
-    snprintf(text, sizeof text, "its runner died: %s%s%s", how, r->death_cause[0] != '\0' ? ": " : "",
-             r->death_cause);
+    snprintf(text, sizeof text, "its runner died: %s%s%s", how,
+             r->death_cause[0] != '\0' ? ": " : "", r->death_cause);
     if (r->shutdown_kill) {
         e.kind = ENDING_INTERRUPTED;
         snprintf(text, sizeof text, "killed by the worker's shutdown");

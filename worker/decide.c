@@ -6,12 +6,18 @@
 const char *settle_action_name(enum settle_action a)
 {
     switch (a) {
-    case SETTLE_ACK: return "ack";
-    case SETTLE_RETRY: return "retry";
-    case SETTLE_SCHEDULE: return "schedule";
-    case SETTLE_DEAD: return "dead";
-    case SETTLE_PARK: return "park";
-    case SETTLE_BACK: return "back";
+    case SETTLE_ACK:
+        return "ack";
+    case SETTLE_RETRY:
+        return "retry";
+    case SETTLE_SCHEDULE:
+        return "schedule";
+    case SETTLE_DEAD:
+        return "dead";
+    case SETTLE_PARK:
+        return "park";
+    case SETTLE_BACK:
+        return "back";
     }
     return "?";
 }
@@ -95,8 +101,8 @@ static struct decision snooze(struct record *rec, const struct ending *e,
     }
     int64_t delay_ms = snooze_delay_ms(e->delay_ms, rec->snoozes);
     rec->snoozes++;
-    return (struct decision){.action = SETTLE_SCHEDULE, .delay_ms = delay_ms, .at_ms = -1,
-                             .rewrite = true};
+    return (struct decision){
+        .action = SETTLE_SCHEDULE, .delay_ms = delay_ms, .at_ms = -1, .rewrite = true};
 }
 
 static struct decision by_outcome(struct record *rec, const struct ending *e,

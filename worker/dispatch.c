@@ -7,9 +7,9 @@
 #include "worker/worker.h"
 
 enum {
-    CHUNK = 32,                 /* jobs put into one runner before the next is looked at */
-    SLOW_JOB_MS = 50,           /* behind a job running this long nothing waits if another is idle */
-    UNKNOWN_JOB_US = 1000000,   /* what a job of a type never seen is taken for */
+    CHUNK = 32, /* jobs put into one runner before the next is looked at */
+    SLOW_JOB_MS = 50, /* behind a job running this long nothing waits if another is idle */
+    UNKNOWN_JOB_US = 1000000, /* what a job of a type never seen is taken for */
 };
 
 int dispatch_idle_runners(const struct worker *w)

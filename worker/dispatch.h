@@ -18,12 +18,12 @@ struct claim;
 struct runner;
 
 enum {
-    DISPATCH_AHEAD_MS = 50,   /* jobs sent ahead should begin within this */
-    DISPATCH_CHECK_MS = 25,   /* while jobs wait in runners: look for one stuck behind a slow job */
-    DISPATCH_HOLD_MS = 1000,  /* a job in hand that could not begin is given back after this */
+    DISPATCH_AHEAD_MS = 50, /* jobs sent ahead should begin within this */
+    DISPATCH_CHECK_MS = 25, /* while jobs wait in runners: look for one stuck behind a slow job */
+    DISPATCH_HOLD_MS = 1000, /* a job in hand that could not begin is given back after this */
 };
 
-int  dispatch_idle_runners(const struct worker *w);
+int dispatch_idle_runners(const struct worker *w);
 /* Sends ready claims to runners. */
 void dispatch_run(struct worker *w);
 /* The job ended as `outcome` says in its slot: settles it and learns from its duration. */

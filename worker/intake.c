@@ -32,8 +32,8 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
         return;
     }
     const struct document *d = &c->doc;
-    if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms &&
-        c->rec.attempt == 0 && c->rec.crashes == 0) {
+    if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms && c->rec.attempt == 0 &&
+        c->rec.crashes == 0) {
         ret->kind = ENDING_EXPIRED;
     } else if (c->rec.kind == RECORD_PLAIN && (d->has & DOC_HAS_DELAY) && d->at_ms > 0) {
         ret->kind = ENDING_NOT_DUE;

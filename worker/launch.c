@@ -55,20 +55,42 @@ int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots
     snprintf(index_text, sizeof index_text, "%d", index);
     snprintf(parent_text, sizeof parent_text, "%d", (int)getpid());
     const char *argv[] = {
-        "bucketline-runner", "--runner", "--index", index_text, "--socket-fd", "3",
-        "--slots-fd", "4", "--config-fd", "5", "--parent", parent_text,
-        "--config-name", config_name(cfg), "--directory", directory(cfg),
-        "--log-level", log_level_name(cfg->log.level),
-        "--log-format", log_format_name(cfg->log.format),
-        out_dir != NULL ? "--out-dir" : NULL, out_dir, NULL,
+        "bucketline-runner",
+        "--runner",
+        "--index",
+        index_text,
+        "--socket-fd",
+        "3",
+        "--slots-fd",
+        "4",
+        "--config-fd",
+        "5",
+        "--parent",
+        parent_text,
+        "--config-name",
+        config_name(cfg),
+        "--directory",
+        directory(cfg),
+        "--log-level",
+        log_level_name(cfg->log.level),
+        "--log-format",
+        log_format_name(cfg->log.format),
+        out_dir != NULL ? "--out-dir" : NULL,
+        out_dir,
+        NULL,
     };
     const struct child_fd fds[] = {
-        {STDOUT_FILENO, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO},
-        {pair[1], FD_FIRST}, {slots_fd, FD_SECOND}, {config_fd, FD_THIRD},
+        {STDOUT_FILENO, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}, {pair[1], FD_FIRST},
+        {slots_fd, FD_SECOND},          {config_fd, FD_THIRD},
     };
     const struct child_spec spec = {
-        .exe_fd = exe_fd, .argv = (char *const *)argv, .envp = environ, .fds = fds,
-        .fd_count = (int)ARRAY_COUNT(fds), .new_session = true, .die_with_parent = true,
+        .exe_fd = exe_fd,
+        .argv = (char *const *)argv,
+        .envp = environ,
+        .fds = fds,
+        .fd_count = (int)ARRAY_COUNT(fds),
+        .new_session = true,
+        .die_with_parent = true,
     };
     int rc = child_start(&spec, ret_pid, err);
     close(pair[1]);
@@ -91,15 +113,22 @@ int launch_describe(const struct config *cfg, int exe_fd, pid_t *ret_pid, int *r
     int config_fd = launch_config_fd(cfg, err);
     int rc = config_fd < 0 ? config_fd : 0;
     const char *argv[] = {
-        "bucketline-runner", "--runner", "--describe", "--config-fd", "3",
-        "--config-name", config_name(cfg), "--directory", directory(cfg), NULL,
+        "bucketline-runner", "--runner",       "--describe",  "--config-fd",  "3",
+        "--config-name",     config_name(cfg), "--directory", directory(cfg), NULL,
     };
     const struct child_fd fds[] = {
-        {ends[1], STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}, {config_fd, FD_FIRST},
+        {ends[1], STDOUT_FILENO},
+        {STDERR_FILENO, STDERR_FILENO},
+        {config_fd, FD_FIRST},
     };
     const struct child_spec spec = {
-        .exe_fd = exe_fd, .argv = (char *const *)argv, .envp = environ, .fds = fds,
-        .fd_count = (int)ARRAY_COUNT(fds), .new_session = true, .die_with_parent = true,
+        .exe_fd = exe_fd,
+        .argv = (char *const *)argv,
+        .envp = environ,
+        .fds = fds,
+        .fd_count = (int)ARRAY_COUNT(fds),
+        .new_session = true,
+        .die_with_parent = true,
     };
     if (rc == 0)
         rc = child_start(&spec, ret_pid, err);
@@ -121,17 +150,32 @@ int launch_guard(const struct config *cfg, int exe_fd, int slots_fd, pid_t *ret_
     if (pipe2(ends, O_CLOEXEC) == -1)
         return err_errno(err, ERR_SYSTEM, "pipe");
     const char *argv[] = {
-        "bucketline-guard", "--guard", "--slots-fd", "3", "--parent-fd", "4",
-        "--on-lost", cfg->on_lost == ON_LOST_STOP ? "stop" : "finish",
-        "--log-level", log_level_name(cfg->log.level),
-        "--log-format", log_format_name(cfg->log.format), NULL,
+        "bucketline-guard",
+        "--guard",
+        "--slots-fd",
+        "3",
+        "--parent-fd",
+        "4",
+        "--on-lost",
+        cfg->on_lost == ON_LOST_STOP ? "stop" : "finish",
+        "--log-level",
+        log_level_name(cfg->log.level),
+        "--log-format",
+        log_format_name(cfg->log.format),
+        NULL,
     };
     const struct child_fd fds[] = {
-        {STDERR_FILENO, STDERR_FILENO}, {slots_fd, FD_FIRST}, {ends[0], FD_SECOND},
+        {STDERR_FILENO, STDERR_FILENO},
+        {slots_fd, FD_FIRST},
+        {ends[0], FD_SECOND},
     };
     const struct child_spec spec = {
-        .exe_fd = exe_fd, .argv = (char *const *)argv, .envp = environ, .fds = fds,
-        .fd_count = (int)ARRAY_COUNT(fds), .new_session = true,
+        .exe_fd = exe_fd,
+        .argv = (char *const *)argv,
+        .envp = environ,
+        .fds = fds,
+        .fd_count = (int)ARRAY_COUNT(fds),
+        .new_session = true,
     };
     int rc = child_start(&spec, ret_pid, err);
     close(ends[0]);

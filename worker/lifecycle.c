@@ -26,20 +26,26 @@
 #include "worker/worker.h"
 
 enum {
-    DUTY_STEP_MS = 5,        /* periodic duties run at most so often */
+    DUTY_STEP_MS = 5, /* periodic duties run at most so often */
     DESCRIBE_LIMIT_MS = 20000,
-    SETTLE_LAST_MS = 1000,   /* after the runners' end, for the last answers of Redis */
+    SETTLE_LAST_MS = 1000, /* after the runners' end, for the last answers of Redis */
 };
 
 const char *phase_name(enum phase p)
 {
     switch (p) {
-    case PHASE_STARTING: return "starting";
-    case PHASE_RUNNING: return "running";
-    case PHASE_QUIET: return "quiet";
-    case PHASE_DRAINING: return "draining";
-    case PHASE_KILLING: return "killing";
-    case PHASE_LEAVING: return "leaving";
+    case PHASE_STARTING:
+        return "starting";
+    case PHASE_RUNNING:
+        return "running";
+    case PHASE_QUIET:
+        return "quiet";
+    case PHASE_DRAINING:
+        return "draining";
+    case PHASE_KILLING:
+        return "killing";
+    case PHASE_LEAVING:
+        return "leaving";
     }
     return "?";
 }
@@ -139,8 +145,7 @@ static void stop_step(struct worker *w)
         pool_drain_idle(w);
     if (pool_alive(&w->pool) > 0)
         return;
-    bool out_of_time = w->phase == PHASE_KILLING &&
-                       mono_ms() > w->kill_mono_ms + SETTLE_LAST_MS;
+    bool out_of_time = w->phase == PHASE_KILLING && mono_ms() > w->kill_mono_ms + SETTLE_LAST_MS;
     if (jobs_done || out_of_time)
         leave(w);
 }
@@ -149,9 +154,9 @@ static int64_t duties(struct worker *w, int64_t now)
 {
     int64_t next = pool_deadlines(w, now);
     int64_t others[] = {
-        dispatch_check(w, now),      settle_retry_blocked(w, now), reconcile_due(w, now),
-        recover_run(w, now),         recover_audit(w, now),        schedule_run(w, now),
-        wait_sweep(w, now),          takeover_run(w, now),
+        dispatch_check(w, now), settle_retry_blocked(w, now), reconcile_due(w, now),
+        recover_run(w, now),    recover_audit(w, now),        schedule_run(w, now),
+        wait_sweep(w, now),     takeover_run(w, now),
     };
     for (size_t i = 0; i < ARRAY_COUNT(others); i++)
         next = others[i] < next ? others[i] : next;
@@ -281,7 +286,8 @@ void lifecycle_stop(struct worker *w, const char *why)
     wait_stop(w);
     once_stop(w);
     dispatch_give_back_all(w);
-    if (uv_timer_start(&w->phase_timer, on_phase_timer, (uint64_t)w->cfg.shutdown_timeout_ms, 0) != 0)
+    if (uv_timer_start(&w->phase_timer, on_phase_timer, (uint64_t)w->cfg.shutdown_timeout_ms, 0) !=
+        0)
         BUG("uv_timer_start");
 }
 
@@ -316,13 +322,15 @@ static void leave(struct worker *w)
     w->settled_all = w->claims.count == 0;
     set_phase(w, PHASE_LEAVING);
     if (!w->settled_all)
-        log_msg(LOG_WARN, "leaving while Redis has not answered; the next worker settles these jobs",
-                KV_INT("jobs", w->claims.count), KV_STR("state_dir", w->state_dir != NULL ? w->state_dir : "-"));
+        log_msg(LOG_WARN,
+                "leaving while Redis has not answered; the next worker settles these jobs",
+                KV_INT("jobs", w->claims.count),
+                KV_STR("state_dir", w->state_dir != NULL ? w->state_dir : "-"));
     uv_timer_stop(&w->live.beat_timer);
     uv_timer_stop(&w->live.look_timer);
     store_cmd_drop_owner(&cmd, &w->globals, &w->inc, RECOVER_ANY_COUNTER);
-    bool asked = w->settled_all && w->synced &&
-                 redis_link_send(w->main, buf_span(&cmd), on_left, w) == 0;
+    bool asked =
+        w->settled_all && w->synced && redis_link_send(w->main, buf_span(&cmd), on_left, w) == 0;
     buf_done(&cmd);
     if (!asked)
         close_all(w);
@@ -459,12 +467,14 @@ int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
     w->started_wall_ms = w->handlers_since_wall_ms = wall_ms();
     w->next_seq = 1;
     w->random = (uint64_t)mono_us() ^ (uint64_t)getpid() << 32 ^ UINT64_C(0x9e3779b97f4a7c15);
-    snprintf(w->prefix, sizeof w->prefix, "%s", w->cfg.redis.prefix != NULL ? w->cfg.redis.prefix : "");
+    snprintf(w->prefix, sizeof w->prefix, "%s",
+             w->cfg.redis.prefix != NULL ? w->cfg.redis.prefix : "");
     claims_init(&w->claims);
     catalog_init(&w->catalog);
     store_globals_init(&w->globals, w->prefix);
     if (notify_init(&w->notify, &err) < 0)
-        log_msg(LOG_WARN, "the service manager cannot be told, ignoring", KV_STR("error", err.text));
+        log_msg(LOG_WARN, "the service manager cannot be told, ignoring",
+                KV_STR("error", err.text));
     err = (struct err){0};
     if (uv_loop_init(&loop) != 0)
         BUG("uv_loop_init");

@@ -22,7 +22,7 @@
 struct worker;
 
 struct lifecycle_options {
-    bool    burst;
+    bool burst;
     int64_t burst_wait_ms;
 };
 

@@ -96,8 +96,9 @@ static void on_down(void *arg, const struct err *why, bool was_ready)
     liveness_disconnected(w);
     reconcile_abort(w);
     if (log_gate(&w->away_gate, mono_ms(), was_ready ? 0 : AWAY_LOG_MS, &skipped))
-        log_msg(LOG_WARN, was_ready ? "connection to Redis lost, connecting again"
-                                    : "Redis is away, trying for ever",
+        log_msg(LOG_WARN,
+                was_ready ? "connection to Redis lost, connecting again"
+                          : "Redis is away, trying for ever",
                 KV_STR("error", why->text), KV_INT("skipped", skipped),
                 KV_INT("running", pool_running(&w->pool)));
     worker_wake(w);

@@ -31,7 +31,8 @@ static void refused(struct worker *w, const char *what, enum store_answer answer
         store_cmd_rename_workers(&cmd, &w->globals, wall_ms());
         log_msg(LOG_ERROR, "the workers' key has another type; renamed aside",
                 KV_STR("key", w->globals.workers));
-        ignore_result(redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL)); /* or at the next beat */
+        ignore_result(
+            redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL)); /* or at the next beat */
         buf_done(&cmd);
         return;
     }
@@ -73,8 +74,8 @@ static void on_beat(void *arg, const struct redisReply *reply)
     }
     switch (beat_judge(w->live.last, w->live.sent, counter)) {
     case BEAT_CLONE:
-        log_msg(LOG_ERROR, "somebody else beats under our incarnation",
-                KV_INT("counter", counter), KV_INT("expected_at_most", w->live.last + w->live.sent));
+        log_msg(LOG_ERROR, "somebody else beats under our incarnation", KV_INT("counter", counter),
+                KV_INT("expected_at_most", w->live.last + w->live.sent));
         reconcile_we_are_a_clone(w);
         return;
     case BEAT_BEHIND:

@@ -22,22 +22,39 @@
 #include "worker/privileges.h"
 #include "worker/runner/runner.h"
 
-enum { OPT_CHECK = CLI_LONG_ONLY, OPT_PRINT, OPT_BURST, OPT_BURST_WAIT, OPT_LEVEL, OPT_FORMAT,
-       OPT_SAMPLE, OPT_VERSION };
+enum {
+    OPT_CHECK = CLI_LONG_ONLY,
+    OPT_PRINT,
+    OPT_BURST,
+    OPT_BURST_WAIT,
+    OPT_LEVEL,
+    OPT_FORMAT,
+    OPT_SAMPLE,
+    OPT_VERSION
+};
 
 static const struct cli_option cli_options[] = {
     CLI_HEADING("Options"),
-    {'c', "config", "FILE", "configuration; without it ./worker.yaml, then "
-                            "/etc/bucketline/worker.yaml", 0},
-    {'u', "url", "URL", "Redis, before BUCKETLINE_REDIS_URL, REDIS_URL and worker.yaml:\n"
-                        "redis://[user:pass@]host:port/db, rediss://..., unix:///path?db=0", 0},
-    {OPT_CHECK, "check", NULL, "check configuration, plugins and Redis, say what is wrong, exit", 0},
+    {'c', "config", "FILE",
+     "configuration; without it ./worker.yaml, then "
+     "/etc/bucketline/worker.yaml",
+     0},
+    {'u', "url", "URL",
+     "Redis, before BUCKETLINE_REDIS_URL, REDIS_URL and worker.yaml:\n"
+     "redis://[user:pass@]host:port/db, rediss://..., unix:///path?db=0",
+     0},
+    {OPT_CHECK, "check", NULL, "check configuration, plugins and Redis, say what is wrong, exit",
+     0},
     {OPT_PRINT, "print-config", NULL, "print the configuration with all defaults, exit", 0},
     {OPT_SAMPLE, "sample-config", NULL, "print a worker.yaml with every option explained, exit", 0},
-    {OPT_BURST, "burst", NULL, "work until every queue is empty, then exit: 0, or 1 if a job went\n"
-                               "to the dead letters", 0},
-    {OPT_BURST_WAIT, "burst-wait", "DURATION", "with --burst: wait for jobs due within this; "
-                                               "default 0", 0},
+    {OPT_BURST, "burst", NULL,
+     "work until every queue is empty, then exit: 0, or 1 if a job went\n"
+     "to the dead letters",
+     0},
+    {OPT_BURST_WAIT, "burst-wait", "DURATION",
+     "with --burst: wait for jobs due within this; "
+     "default 0",
+     0},
     {OPT_LEVEL, "log-level", "LEVEL", "error, warn, info or debug; default: log.level", 0},
     {OPT_FORMAT, "log-format", "FORMAT", "logfmt or json; default: log.format", 0},
     {OPT_VERSION, "version", NULL, "print the version, exit", 0},
@@ -45,16 +62,16 @@ static const struct cli_option cli_options[] = {
     CLI_END,
 };
 
-static const char about[] =
-    "Usage: worker [-c worker.yaml] [options]\n"
-    "\n"
-    "Takes jobs from Redis lists and runs each in an isolated process.\n"
-    "\n";
+static const char about[] = "Usage: worker [-c worker.yaml] [options]\n"
+                            "\n"
+                            "Takes jobs from Redis lists and runs each in an isolated process.\n"
+                            "\n";
 
 static const char more[] =
     "\n"
     "Signals\n"
-    "  TERM, INT    finish what has begun (shutdown_timeout), give back the rest, exit 0; again: now\n"
+    "  TERM, INT    finish what has begun (shutdown_timeout), give back the rest, exit 0; again: "
+    "now\n"
     "  TSTP, CONT   claim nothing; claim again\n"
     "  HUP          read the configuration again, start new runners under it\n"
     "  USR1         log a status dump\n"
@@ -66,8 +83,8 @@ static const char more[] =
 
 struct arguments {
     const char *config, *url;
-    bool        check, print, sample, has_level, has_format;
-    enum log_level  level;
+    bool check, print, sample, has_level, has_format;
+    enum log_level level;
     enum log_format format;
     struct lifecycle_options run;
 };
@@ -118,7 +135,8 @@ static int take_option(struct arguments *a, int id, char *value, struct err *err
         a->has_level = true;
         if (log_level_parse(value, &a->level) == 0)
             return -1;
-        (void)err_set(err, ERR_UNKNOWN, "--log-level: \"%s\" is none of error, warn, info, debug", value);
+        (void)err_set(err, ERR_UNKNOWN, "--log-level: \"%s\" is none of error, warn, info, debug",
+                      value);
         return usage(err);
     case OPT_FORMAT:
         a->has_format = true;

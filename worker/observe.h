@@ -16,24 +16,24 @@
 #include "common/token.h"
 
 enum {
-    OBSERVE_ABSENT = -1,        /* counter of one that is not listed */
-    OBSERVE_LOOK_MAX_MS = 500,  /* a look answered later than this is a gap */
+    OBSERVE_ABSENT = -1, /* counter of one that is not listed */
+    OBSERVE_LOOK_MAX_MS = 500, /* a look answered later than this is a gap */
     OBSERVE_STEP_MAX_MS = 3000, /* and so is a longer pause between two looks */
     OBSERVE_PEERS_MAX = 4096,
 };
 
 struct observe_peer {
     struct incarnation inc;
-    int64_t            counter;  /* OBSERVE_ABSENT or what it was */
-    int64_t            still_ms; /* healthy observation since it last changed */
-    bool               seen;     /* in the look being taken */
-    bool               unlisted; /* watched because of its tokens */
+    int64_t counter; /* OBSERVE_ABSENT or what it was */
+    int64_t still_ms; /* healthy observation since it last changed */
+    bool seen; /* in the look being taken */
+    bool unlisted; /* watched because of its tokens */
 };
 
 struct observe {
     struct observe_peer *peers;
-    int                  count;
-    int64_t              last_mono_ms; /* of the last healthy look; 0 = windows begin at the next */
+    int count;
+    int64_t last_mono_ms; /* of the last healthy look; 0 = windows begin at the next */
 };
 
 void observe_init(struct observe *o);

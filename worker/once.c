@@ -14,11 +14,11 @@
 enum { ONCE_SECONDS = 2, ONCE_REFUSED_MS = 1000 };
 
 struct once {
-    struct worker     *worker;
+    struct worker *worker;
     struct redis_link *link;
-    bool               waiting;
-    bool               empty;    /* the last pop found nothing */
-    int64_t            again_mono_ms;
+    bool waiting;
+    bool empty; /* the last pop found nothing */
+    int64_t again_mono_ms;
 };
 
 void once_decision(struct claim *c, const struct ending *e)
@@ -42,8 +42,9 @@ void once_decision(struct claim *c, const struct ending *e)
     }
     if (c->rec.reason[0] == '\0')
         snprintf(c->rec.reason, sizeof c->rec.reason, "%s",
-                 e->kind == ENDING_CRASH ? "crash" :
-                 e->kind == ENDING_INTERRUPTED ? "interrupted" : "failed");
+                 e->kind == ENDING_CRASH         ? "crash"
+                 : e->kind == ENDING_INTERRUPTED ? "interrupted"
+                                                 : "failed");
     c->rec.dead_at_ms = wall_ms();
     *d = (struct decision){.action = SETTLE_DEAD, .rewrite = true, .failed = true};
 }
@@ -57,9 +58,9 @@ void once_command(struct buf *out, const struct claim *c)
         store_cmd_rpush(out, q, &bytes, 1);
         return;
     case SETTLE_SCHEDULE:
-        store_cmd_push_scheduled(out, q, c->decision.at_ms >= 0 ? c->decision.at_ms
-                                                                : wall_ms() + c->decision.delay_ms,
-                                 buf_span(&c->record));
+        store_cmd_push_scheduled(
+            out, q, c->decision.at_ms >= 0 ? c->decision.at_ms : wall_ms() + c->decision.delay_ms,
+            buf_span(&c->record));
         return;
     case SETTLE_DEAD:
     case SETTLE_ACK:
@@ -144,8 +145,8 @@ void once_run(struct worker *w)
         return;
     struct buf cmd = BUF_INIT;
     store_cmd_brpop(&cmd, queues, n, w->burst ? 1 : ONCE_SECONDS);
-    o->waiting = redis_link_send_blocking(o->link, buf_span(&cmd), ONCE_SECONDS * 1000, on_popped,
-                                          o) == 0;
+    o->waiting =
+        redis_link_send_blocking(o->link, buf_span(&cmd), ONCE_SECONDS * 1000, on_popped, o) == 0;
     buf_done(&cmd);
 }
 

@@ -28,50 +28,50 @@ enum runner_state {
     RUNNER_STARTING,
     RUNNER_READY,
     RUNNER_DRAINING, /* retired: finishes what it has begun, then exits */
-    RUNNER_DYING,    /* SIGKILL was sent, its death not yet seen */
+    RUNNER_DYING, /* SIGKILL was sent, its death not yet seen */
 };
 
 struct runner {
-    struct worker    *worker;
-    int               block;
+    struct worker *worker;
+    int block;
     enum runner_state state;
-    pid_t             pid;
-    int               generation;
-    int               fd;         /* our end of its socket; -1 = closed */
-    uv_poll_t         poll;
-    bool              poll_open;  /* the handle exists: closing is asynchronous */
-    bool              writing;    /* the poll waits for room in the socket, too */
-    struct buf        in, out;
-    size_t            out_done;   /* bytes of out already written */
-    struct claim_list jobs;       /* sent, not returned, in order: the first is being run */
-    bool              alone;      /* runs a record that must run alone */
-    int64_t           started_mono_ms;
-    int64_t           jobs_done;
-    int64_t           kill_mono_ms;   /* when SIGKILL follows the soft signal; 0 = no soft signal */
-    bool              shutdown_kill;  /* we killed it to stop: its job is interrupted */
-    bool              lost_kill;      /* we killed it because its claim was lost */
-    char              death_cause[96]; /* why we killed it, for the job's record; "" = we did not */
+    pid_t pid;
+    int generation;
+    int fd; /* our end of its socket; -1 = closed */
+    uv_poll_t poll;
+    bool poll_open; /* the handle exists: closing is asynchronous */
+    bool writing; /* the poll waits for room in the socket, too */
+    struct buf in, out;
+    size_t out_done; /* bytes of out already written */
+    struct claim_list jobs; /* sent, not returned, in order: the first is being run */
+    bool alone; /* runs a record that must run alone */
+    int64_t started_mono_ms;
+    int64_t jobs_done;
+    int64_t kill_mono_ms; /* when SIGKILL follows the soft signal; 0 = no soft signal */
+    bool shutdown_kill; /* we killed it to stop: its job is interrupted */
+    bool lost_kill; /* we killed it because its claim was lost */
+    char death_cause[96]; /* why we killed it, for the job's record; "" = we did not */
 
     /* of the block, whoever runs in it */
-    struct claim     *slot_claim[SLOTS_PER_RUNNER];
-    uint8_t           free_slots[SLOTS_PER_RUNNER];
-    int               free_count;
+    struct claim *slot_claim[SLOTS_PER_RUNNER];
+    uint8_t free_slots[SLOTS_PER_RUNNER];
+    int free_count;
 };
 
 struct pool {
     struct runner **runners; /* by block */
-    int             block_count;
-    int             wanted;       /* runners of the present generation */
-    int             generation;
-    int             config_fd;    /* of the present generation; -1 */
-    int             first_free;   /* hint */
-    int64_t         start_mono_ms;   /* no start before this: back-off of crash-looping runners */
-    int             quick_deaths;    /* in a row: died before their first job */
-    pid_t           guard_pid;    /* 0 = not running */
-    int             guard_fd;     /* -1 */
-    int64_t         guard_mono_ms;
-    uv_signal_t     sigchld;
-    pid_t           describe_pid; /* of a reload; 0 = none */
+    int block_count;
+    int wanted; /* runners of the present generation */
+    int generation;
+    int config_fd; /* of the present generation; -1 */
+    int first_free; /* hint */
+    int64_t start_mono_ms; /* no start before this: back-off of crash-looping runners */
+    int quick_deaths; /* in a row: died before their first job */
+    pid_t guard_pid; /* 0 = not running */
+    int guard_fd; /* -1 */
+    int64_t guard_mono_ms;
+    uv_signal_t sigchld;
+    pid_t describe_pid; /* of a reload; 0 = none */
 };
 
 /* Sets up `wanted` blocks and starts guard and runners.  -ERR_SYSTEM. */
@@ -95,7 +95,7 @@ static inline bool runner_idle(const struct runner *r)
 void runner_send(struct runner *r, struct claim *c);
 /* Takes back what has not begun, newest first, by calling fn (which moves the claim elsewhere).
  * Returns how many. */
-int  runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c));
+int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c));
 /* Reads slots that say RETURNED although no frame came yet. */
 void runner_sweep(struct runner *r);
 /* Soft signal to the program's group or the runner; SIGKILL follows after the grace. */
@@ -104,7 +104,7 @@ void runner_stop_job(struct runner *r);
 void runner_kill(struct runner *r, const char *cause);
 /* Reads and handles what its socket holds: 0 = more may come, 1 = its end is closed, -1 = it does not
  * speak our protocol. */
-int  runner_read(struct runner *r, struct err *err);
+int runner_read(struct runner *r, struct err *err);
 void runner_close_socket(struct runner *r);
 /* A revoked claim goes to the front of the ready list. */
 void pool_back_to_ready(struct worker *w, struct claim *c);
@@ -115,10 +115,10 @@ void pool_flush(struct worker *w);
 /* Checks deadlines and kills; returns the mono ms of the next one (INT64_MAX = none). */
 int64_t pool_deadlines(struct worker *w, int64_t now_mono_ms);
 /* How many processes of ours are alive. */
-int  pool_alive(const struct pool *p);
-int  pool_running(const struct pool *p); /* jobs sent and not returned */
+int pool_alive(const struct pool *p);
+int pool_running(const struct pool *p); /* jobs sent and not returned */
 /* Blocks the slots page needs for so many runners: old and new generation side by side. */
-int  pool_blocks(int runners);
+int pool_blocks(int runners);
 /* Ends the guard and closes handles, once no runner is left; pool_free() after the loop ended. */
 void pool_done(struct worker *w);
 void pool_free(struct worker *w);

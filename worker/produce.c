@@ -11,10 +11,10 @@
  * comes: the pid tells. */
 struct push {
     struct worker *worker;
-    int            block;
-    pid_t          pid;
-    uint16_t       slot;
-    uint64_t       seq;
+    int block;
+    pid_t pid;
+    uint16_t slot;
+    uint64_t seq;
 };
 
 static void answer(struct worker *w, const struct push *p, const char *why)
@@ -50,7 +50,8 @@ int produce(struct runner *r, const struct wire_frame *f, struct err *err)
     memcpy(name, f->payload.ptr + 2, name_len);
     name[name_len] = '\0';
 
-    struct push now = {.worker = w, .block = r->block, .pid = r->pid, .slot = f->slot, .seq = f->seq};
+    struct push now = {
+        .worker = w, .block = r->block, .pid = r->pid, .slot = f->slot, .seq = f->seq};
     struct document_limits limits = {(size_t)w->cfg.limits.document_bytes, w->cfg.limits.nesting};
     struct document parsed;
     struct err why = {0};

@@ -14,27 +14,27 @@ struct worker;
 struct waiter;
 
 struct queue {
-    struct worker      *worker;
-    struct store_queue  keys;
-    uint32_t            index;      /* in the slots page's queue table */
-    int                 weight;     /* 0 = strict */
-    enum delivery       delivery;
-    int64_t             dead_max, dead_age_ms;
-    bool                retired;    /* left the configuration: claimed from no more */
-    bool                maybe;      /* may hold records: worth a claim */
-    int64_t             blocked_until_mono_ms; /* paused, or a key of the wrong type */
-    int64_t             probe_mono_ms;         /* LLEN was last asked */
-    int                 credit;     /* smooth weighted round robin */
-    int64_t             job_us;     /* what a job of this queue lasts, estimated; 0 = unknown */
-    struct waiter      *waiter;     /* its waiting connection; NULL = none */
-    int64_t             due_mono_ms[2];    /* when to look at :scheduled and :retry next */
-    bool                due_under_way[2];
-    int64_t             due_next_in_ms[2]; /* as last answered: -1 = empty, -2 = not known yet */
-    int64_t             parked_cursor;     /* next page of the parked */
-    int64_t             parked_mono_ms;    /* when to look there next */
-    bool                parked_under_way;
-    int64_t             trim_mono_ms;
-    int64_t             done, failed, retried, dead, parked, lost; /* since the start */
+    struct worker *worker;
+    struct store_queue keys;
+    uint32_t index; /* in the slots page's queue table */
+    int weight; /* 0 = strict */
+    enum delivery delivery;
+    int64_t dead_max, dead_age_ms;
+    bool retired; /* left the configuration: claimed from no more */
+    bool maybe; /* may hold records: worth a claim */
+    int64_t blocked_until_mono_ms; /* paused, or a key of the wrong type */
+    int64_t probe_mono_ms; /* LLEN was last asked */
+    int credit; /* smooth weighted round robin */
+    int64_t job_us; /* what a job of this queue lasts, estimated; 0 = unknown */
+    struct waiter *waiter; /* its waiting connection; NULL = none */
+    int64_t due_mono_ms[2]; /* when to look at :scheduled and :retry next */
+    bool due_under_way[2];
+    int64_t due_next_in_ms[2]; /* as last answered: -1 = empty, -2 = not known yet */
+    int64_t parked_cursor; /* next page of the parked */
+    int64_t parked_mono_ms; /* when to look there next */
+    bool parked_under_way;
+    int64_t trim_mono_ms;
+    int64_t done, failed, retried, dead, parked, lost; /* since the start */
 };
 
 /* New queue from its configuration; index in the slots page is given by the caller. */

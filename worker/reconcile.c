@@ -16,17 +16,17 @@ enum { ADOPT_BATCH = 16, SOON_MS = 250, UNSURE_MS = 3000 };
 /* A round under way. */
 struct reconcile {
     struct worker *worker;
-    uint64_t       round;
-    int            queue;        /* index being scanned */
-    uint64_t      *adopt;        /* tokens of this page to adopt */
-    int            adopt_count;
-    int            adopted, acked_again, lost;
-    bool           same_server;
-    bool           aborted;      /* void: frees itself at the next answer */
-    bool           kill_refused; /* an old connection may still run something: again in 3 s */
-    int            unanswered;
-    struct buf     cursor;
-    bool           page_last;    /* the page was the queue's last */
+    uint64_t round;
+    int queue; /* index being scanned */
+    uint64_t *adopt; /* tokens of this page to adopt */
+    int adopt_count;
+    int adopted, acked_again, lost;
+    bool same_server;
+    bool aborted; /* void: frees itself at the next answer */
+    bool kill_refused; /* an old connection may still run something: again in 3 s */
+    int unanswered;
+    struct buf cursor;
+    bool page_last; /* the page was the queue's last */
 };
 
 static void scan_next(struct reconcile *rc);
@@ -81,7 +81,7 @@ static bool goes_on(struct reconcile *rc, const struct redisReply *reply)
 }
 
 struct lost_pass {
-    struct worker    *worker;
+    struct worker *worker;
     struct reconcile *rc;
 };
 
@@ -176,8 +176,8 @@ static void adopt_next(struct reconcile *rc)
     }
     int n = rc->adopt_count < ADOPT_BATCH ? rc->adopt_count : ADOPT_BATCH;
     struct buf cmd = BUF_INIT;
-    store_cmd_get_run(&cmd, &w->queues[rc->queue]->keys, &w->inc,
-                      rc->adopt + rc->adopt_count - n, n);
+    store_cmd_get_run(&cmd, &w->queues[rc->queue]->keys, &w->inc, rc->adopt + rc->adopt_count - n,
+                      n);
     if (redis_link_send(w->main, buf_span(&cmd), on_records, rc) == 0)
         rc->unanswered++;
     else
@@ -199,8 +199,7 @@ static void on_records(void *arg, const struct redisReply *reply)
         const redisReply *record = reply->element[i];
         if (record->type != REDIS_REPLY_STRING || claims_find(&w->claims, seqs[i]) != NULL)
             continue;
-        struct claim *c = intake(w, q, seqs[i],
-                                 (struct span){record->str, (size_t)record->len});
+        struct claim *c = intake(w, q, seqs[i], (struct span){record->str, (size_t)record->len});
         c->seen_round = rc->round;
         rc->adopted++;
     }

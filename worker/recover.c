@@ -15,26 +15,26 @@
 enum { PAGE_TOKENS = 16, AGAIN_MS = 1000, AUDIT_MS = 30000 };
 
 struct recovery {
-    struct worker     *worker;
+    struct worker *worker;
     struct incarnation inc;
-    struct slots      *journal;   /* NULL = silence alone speaks */
-    int64_t            counter;
+    struct slots *journal; /* NULL = silence alone speaks */
+    int64_t counter;
     void (*on_done)(struct worker *w, void *arg);
-    void              *arg;
-    struct store_queue *queues;   /* ours and those the journal names; owned */
-    int                queue_count;
-    int                queue;     /* being read */
-    struct buf         cursor;
-    bool               last_page;
-    uint64_t          *tokens;    /* of the page, still to be settled */
-    int                token_count;
-    bool               found;     /* something in this pass: one more pass follows */
-    int64_t            settled;
-    int                unanswered;
-    bool               waiting;   /* for `again_mono_ms` or the connection */
-    bool               stopped;
-    int64_t            again_mono_ms;
-    struct recovery   *next;
+    void *arg;
+    struct store_queue *queues; /* ours and those the journal names; owned */
+    int queue_count;
+    int queue; /* being read */
+    struct buf cursor;
+    bool last_page;
+    uint64_t *tokens; /* of the page, still to be settled */
+    int token_count;
+    bool found; /* something in this pass: one more pass follows */
+    int64_t settled;
+    int unanswered;
+    bool waiting; /* for `again_mono_ms` or the connection */
+    bool stopped;
+    int64_t again_mono_ms;
+    struct recovery *next;
 };
 
 static void scan(struct recovery *r);
@@ -81,7 +81,8 @@ static void add_queue(struct recovery *r, const char *prefix, const char *name, 
     if (store_queue_init(&r->queues[r->queue_count], prefix, name, key, &err) == 0)
         r->queue_count++;
     else
-        log_msg(LOG_ERROR, "a journal names a list that cannot be a queue", KV_STR("error", err.text));
+        log_msg(LOG_ERROR, "a journal names a list that cannot be a queue",
+                KV_STR("error", err.text));
 }
 
 void recover_start(struct worker *w, const struct incarnation *inc, struct slots *journal,
@@ -152,7 +153,8 @@ static bool ask(struct recovery *r, const struct buf *cmd, redis_reply_fn fn)
 }
 
 /* The slot of token `seq` in the dead worker's journal; NULL = it knows nothing of it. */
-static struct slot *journal_slot(const struct recovery *r, uint64_t seq, int *ret_block, int *ret_slot)
+static struct slot *journal_slot(const struct recovery *r, uint64_t seq, int *ret_block,
+                                 int *ret_slot)
 {
     if (r->journal == NULL)
         return NULL;
@@ -175,7 +177,8 @@ static void read_out(struct recovery *r, int block, int index, uint64_t seq, str
     struct buf storage = BUF_INIT;
     struct slots_out out;
     struct err err = {0};
-    if (slots_out_read(r->worker->state_dir, r->inc.hex, block, index, seq, &storage, &out, &err) == 0)
+    if (slots_out_read(r->worker->state_dir, r->inc.hex, block, index, seq, &storage, &out, &err) ==
+        0)
         buf_add_span(message, out.message);
     else
         log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
@@ -248,7 +251,8 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     struct decide_policy policy = settle_policy(w, c);
     decide(&c->rec, &e, &policy, worker_random(w), wall_ms(), &c->storage, &c->decision);
     if (c->decision.rewrite)
-        settle_write_record(w, &c->rec, &c->doc, &r->inc, seq, r->queues[r->queue].list, &c->record);
+        settle_write_record(w, &c->rec, &c->doc, &r->inc, seq, r->queues[r->queue].list,
+                            &c->record);
     settle_command(&cmd, &r->queues[r->queue], &r->inc, seq, &c->decision, buf_span(&c->record));
     (void)ask(r, &cmd, on_settled); /* a failure pauses the recovery */
     for (int i = 0; i < w->queue_count; i++)

@@ -20,13 +20,13 @@ enum { DESCRIBE_LIMIT_MS = 10000, DESCRIBE_MAX_BYTES = 4 * 1024 * 1024 };
 /* A new configuration whose plugins are being described. */
 struct reload {
     struct worker *worker;
-    struct config  cfg;
-    pid_t          pid;
-    int            fd;
-    uv_poll_t      poll;
-    uv_timer_t     limit;
-    struct buf     text;
-    int            handles; /* still open */
+    struct config cfg;
+    pid_t pid;
+    int fd;
+    uv_poll_t poll;
+    uv_timer_t limit;
+    struct buf text;
+    int handles; /* still open */
 };
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -55,7 +55,8 @@ static bool same_text(const char *a, const char *b)
 static void needs_restart(const char *option, const char *before, const char *after)
 {
     if (!same_text(before, after))
-        log_msg(LOG_WARN, "changed, but takes effect only after a restart", KV_STR("option", option));
+        log_msg(LOG_WARN, "changed, but takes effect only after a restart",
+                KV_STR("option", option));
 }
 
 /* What was agreed with Redis, the file system and the kernel stays until a restart. */

@@ -82,10 +82,10 @@ static int64_t move_due(struct worker *w, struct queue *q, int64_t now_mono_ms)
 
 /* One parked record on its way into `run`. */
 struct unpark {
-    struct worker  *worker;
+    struct worker *worker;
     struct request *request;
-    char           *bytes;
-    size_t          len;
+    char *bytes;
+    size_t len;
 };
 
 static void on_unparked(void *arg, const struct redisReply *reply)

@@ -20,6 +20,6 @@ enum {
 /* Does what is due; returns when to look again, mono ms. */
 int64_t schedule_run(struct worker *w, int64_t now_mono_ms);
 /* Everything is to be looked at now: a new connection, a new set of handlers. */
-void    schedule_all(struct worker *w);
+void schedule_all(struct worker *w);
 
 #endif

@@ -17,9 +17,9 @@ enum {
 /* An ack command under way and the claims it names. */
 struct ack_batch {
     struct worker *worker;
-    struct queue  *queue;
-    int            count;
-    struct claim  *claims[ACK_BATCH];
+    struct queue *queue;
+    int count;
+    struct claim *claims[ACK_BATCH];
 };
 
 struct decide_policy settle_policy(const struct worker *w, const struct claim *c)
@@ -302,8 +302,10 @@ static void on_settled(void *arg, const struct redisReply *reply)
         if (c->decision.action == SETTLE_BACK)
             q->maybe = true;
         if (c->decision.action == SETTLE_RETRY || c->decision.action == SETTLE_SCHEDULE) {
-            int64_t due = mono_ms() + (c->decision.at_ms >= 0 && c->decision.action == SETTLE_SCHEDULE
-                                           ? c->decision.at_ms - wall_ms() : c->decision.delay_ms);
+            int64_t due =
+                mono_ms() + (c->decision.at_ms >= 0 && c->decision.action == SETTLE_SCHEDULE
+                                 ? c->decision.at_ms - wall_ms()
+                                 : c->decision.delay_ms);
             int which = c->decision.action == SETTLE_RETRY ? 1 : 0;
             if (due < q->due_mono_ms[which])
                 q->due_mono_ms[which] = due;

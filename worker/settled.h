@@ -12,8 +12,8 @@
 enum { SETTLED_BITS = 1 << 22 };
 
 struct settled {
-    uint64_t *words;  /* allocated at the first use */
-    uint64_t  top;    /* one above the highest sequence number the window covers */
+    uint64_t *words; /* allocated at the first use */
+    uint64_t top; /* one above the highest sequence number the window covers */
 };
 
 void settled_add(struct settled *s, uint64_t seq);

@@ -56,7 +56,7 @@ static const struct {
 
 struct signals {
     uv_signal_t handles[ARRAY_COUNT(actions)];
-    int         open;
+    int open;
 };
 
 static void on_signal(uv_signal_t *handle, int signum)

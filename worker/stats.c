@@ -32,14 +32,13 @@ static json_t *describe(struct worker *w)
         if (!q->retired)
             json_array_append_new(queues, json_string(q->keys.name));
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:I, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}",
-                     "host", host, "pid", (int)getpid(), "version", BL_VERSION,
-                     "phase", phase_name(w->phase), "started_at_ms", (json_int_t)w->started_wall_ms,
-                     "queues", queues, "runners", w->pool.wanted,
-                     "busy", pool_alive(&w->pool) - dispatch_idle_runners(w),
-                     "held", w->claims.count, "done", (json_int_t)done,
-                     "failed", (json_int_t)failed, "retried", (json_int_t)retried,
-                     "dead", (json_int_t)dead);
+    return json_pack("{s:s, s:i, s:s, s:s, s:I, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "host",
+                     host, "pid", (int)getpid(), "version", BL_VERSION, "phase",
+                     phase_name(w->phase), "started_at_ms", (json_int_t)w->started_wall_ms,
+                     "queues", queues, "runners", w->pool.wanted, "busy",
+                     pool_alive(&w->pool) - dispatch_idle_runners(w), "held", w->claims.count,
+                     "done", (json_int_t)done, "failed", (json_int_t)failed, "retried",
+                     (json_int_t)retried, "dead", (json_int_t)dead);
 }
 
 void stats_publish(struct worker *w)
@@ -49,7 +48,8 @@ void stats_publish(struct worker *w)
     if (text != NULL) {
         struct buf cmd = BUF_INIT;
         store_cmd_set_info(&cmd, &w->globals, &w->inc, SPAN_OF_STR(text));
-        ignore_result(redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL)); /* again in 5 s */
+        ignore_result(
+            redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL)); /* again in 5 s */
         buf_done(&cmd);
     }
     free(text);
@@ -64,14 +64,14 @@ void stats_dump(struct worker *w)
             KV_INT("held", w->claims.count), KV_INT("ready", w->ready.count),
             KV_INT("running", pool_running(&w->pool)),
             KV_INT("settling", w->settle.to_send.count + w->settle.sent.count),
-            KV_INT("refused", w->settle.blocked.count), KV_INT("workers_seen", w->live.observe.count),
-            KV_INT("beats", w->live.last));
+            KV_INT("refused", w->settle.blocked.count),
+            KV_INT("workers_seen", w->live.observe.count), KV_INT("beats", w->live.last));
     for (int i = 0; i < w->queue_count; i++) {
         const struct queue *q = w->queues[i];
-        log_msg(LOG_INFO, "status of queue", KV_STR("queue", q->keys.name),
-                KV_INT("done", q->done), KV_INT("failed", q->failed), KV_INT("retried", q->retried),
-                KV_INT("dead", q->dead), KV_INT("parked", q->parked), KV_INT("lost", q->lost),
-                KV_INT("job_us", q->job_us), KV_INT("may_hold", q->maybe));
+        log_msg(LOG_INFO, "status of queue", KV_STR("queue", q->keys.name), KV_INT("done", q->done),
+                KV_INT("failed", q->failed), KV_INT("retried", q->retried), KV_INT("dead", q->dead),
+                KV_INT("parked", q->parked), KV_INT("lost", q->lost), KV_INT("job_us", q->job_us),
+                KV_INT("may_hold", q->maybe));
     }
     for (int i = 0; i < w->pool.block_count; i++) {
         const struct runner *r = w->pool.runners[i];

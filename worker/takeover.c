@@ -15,13 +15,13 @@ enum { KILL_LOOK_MS = 5, KILL_MAX_MS = 10000 };
 
 /* A dead worker of this machine, its lock in our hands. */
 struct takeover {
-    struct worker     *worker;
+    struct worker *worker;
     struct incarnation inc;
-    int                lock_fd;
-    struct slots      *journal;   /* handed on to the recovery once everything of it is dead */
-    int64_t            since_mono_ms;
-    bool               recovering;
-    struct takeover   *next;
+    int lock_fd;
+    struct slots *journal; /* handed on to the recovery once everything of it is dead */
+    int64_t since_mono_ms;
+    bool recovering;
+    struct takeover *next;
 };
 
 static bool in_hand(const struct worker *w, const struct incarnation *inc)

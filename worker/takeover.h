@@ -15,6 +15,6 @@ enum { TAKEOVER_LOOK_MS = 1000 };
 
 /* Looks for free locks when it is time; returns when to look again, mono ms. */
 int64_t takeover_run(struct worker *w, int64_t now_mono_ms);
-void    takeover_stop(struct worker *w);
+void takeover_stop(struct worker *w);
 
 #endif

@@ -20,12 +20,12 @@ enum waiter_state {
 };
 
 struct waiter {
-    struct queue      *queue;
+    struct queue *queue;
     struct redis_link *link;
-    enum waiter_state  state;
-    bool               sweeping;     /* BLMOVE is refused here: look every WAIT_SWEEP_MS */
-    int64_t            client_id;    /* of the connection whose claim is not answered */
-    struct request    *request;
+    enum waiter_state state;
+    bool sweeping; /* BLMOVE is refused here: look every WAIT_SWEEP_MS */
+    int64_t client_id; /* of the connection whose claim is not answered */
+    struct request *request;
 };
 
 static void on_peeked(void *arg, const struct redisReply *reply)
@@ -95,7 +95,8 @@ static void begin(struct worker *w, struct waiter *wt)
     struct queue *q = wt->queue;
     struct buf cmd = BUF_INIT;
     store_cmd_peek(&cmd, &q->keys, WAIT_SECONDS);
-    if (redis_link_send_blocking(wt->link, buf_span(&cmd), WAIT_SECONDS * 1000, on_peeked, wt) < 0) {
+    if (redis_link_send_blocking(wt->link, buf_span(&cmd), WAIT_SECONDS * 1000, on_peeked, wt) <
+        0) {
         buf_done(&cmd);
         return;
     }
@@ -145,8 +146,7 @@ void wait_run(struct worker *w)
         if (q->maybe || !queue_open(q, now) || !among_peekers(w, q))
             continue;
         struct waiter *wt = q->waiter != NULL ? q->waiter : waiter_new(w, q);
-        if (wt->state == WAITER_IDLE && !wt->sweeping &&
-            redis_link_state(wt->link) == LINK_READY)
+        if (wt->state == WAITER_IDLE && !wt->sweeping && redis_link_state(wt->link) == LINK_READY)
             begin(w, wt);
     }
 }
@@ -162,7 +162,8 @@ int64_t wait_sweep(struct worker *w, int64_t now_mono_ms)
         if (q->delivery != DELIVERY_AT_LEAST_ONCE || q->retired)
             continue;
         bool beyond = waited++ >= WAIT_MAX;
-        bool sweeping = beyond || (q->waiter != NULL && q->waiter->sweeping) || !among_peekers(w, q);
+        bool sweeping =
+            beyond || (q->waiter != NULL && q->waiter->sweeping) || !among_peekers(w, q);
         bool closed = !queue_open(q, now_mono_ms);
         if (closed && q->blocked_until_mono_ms < next)
             next = q->blocked_until_mono_ms;

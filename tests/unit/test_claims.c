@@ -97,8 +97,8 @@ static void test_strict_queues_go_in_order(void **state)
 static void test_weighted_queues_share_by_weight(void **state)
 {
     (void)state;
-    struct queue q[3] = {{.maybe = true, .weight = 5}, {.maybe = true, .weight = 2},
-                         {.maybe = true, .weight = 1}};
+    struct queue q[3] = {
+        {.maybe = true, .weight = 5}, {.maybe = true, .weight = 2}, {.maybe = true, .weight = 1}};
     struct queue *list[] = {&q[0], &q[1], &q[2]};
     int picks[3] = {0};
     for (int i = 0; i < 800; i++)

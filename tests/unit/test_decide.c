@@ -18,48 +18,77 @@ static const struct decide_policy normal = {
 };
 
 struct row {
-    const char      *name;
+    const char *name;
     enum ending_kind kind;
-    enum outcome     outcome;
-    int              attempt, crashes, lost, snoozes; /* of the record before */
-    int64_t          asked_ms;
-    bool             forget; /* policy.dead = false */
+    enum outcome outcome;
+    int attempt, crashes, lost, snoozes; /* of the record before */
+    int64_t asked_ms;
+    bool forget; /* policy.dead = false */
     enum settle_action action;
-    int64_t          delay_ms; /* -1 = do not look */
-    const char      *reason;
-    bool             failed;
+    int64_t delay_ms; /* -1 = do not look */
+    const char *reason;
+    bool failed;
 };
 
 static const struct row rows[] = {
-    {"done is acknowledged", ENDING_OUTCOME, OUTCOME_DONE, 0, 0, 0, 0, -1, false, SETTLE_ACK, -1, "", false},
-    {"dropped is acknowledged and counts as failed", ENDING_OUTCOME, OUTCOME_DROP, 0, 0, 0, 0, -1, false, SETTLE_ACK, -1, "", true},
-    {"first failure is retried after the policy's delay", ENDING_OUTCOME, OUTCOME_RETRY, 0, 0, 0, 0, -1, false, SETTLE_RETRY, 5000, "", false},
-    {"the handler's own delay goes before the policy's", ENDING_OUTCOME, OUTCOME_RETRY, 0, 0, 0, 0, 77, false, SETTLE_RETRY, 77, "", false},
-    {"last retry is still a retry", ENDING_OUTCOME, OUTCOME_RETRY, 1, 0, 0, 0, -1, false, SETTLE_RETRY, 5000, "", false},
-    {"spent retries bury", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, -1, false, SETTLE_DEAD, -1, "retries-spent", true},
-    {"a handler's delay does not make one more retry", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, 5, false, SETTLE_DEAD, -1, "retries-spent", true},
-    {"dead: false forgets when retries are spent", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, -1, true, SETTLE_ACK, -1, "", true},
-    {"dead buries at once", ENDING_OUTCOME, OUTCOME_DEAD, 0, 0, 0, 0, -1, false, SETTLE_DEAD, -1, "failed", true},
-    {"snooze spends no attempt and has a floor", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 0, 10, false, SETTLE_SCHEDULE, 1000, "", false},
-    {"snooze takes the handler's longer time", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 0, 90000, false, SETTLE_SCHEDULE, 90000, "", false},
-    {"too many snoozes bury", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 3, -1, false, SETTLE_DEAD, -1, "snoozed-too-often", true},
-    {"park waits for the handler", ENDING_OUTCOME, OUTCOME_PARK, 0, 0, 0, 0, -1, false, SETTLE_PARK, -1, "handler", false},
-    {"a type the runner does not know is parked", ENDING_OUTCOME, OUTCOME_UNKNOWN_TYPE, 0, 0, 0, 0, -1, false, SETTLE_PARK, -1, "unknown-type", false},
-    {"no outcome is a crash", ENDING_OUTCOME, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1, "", false},
-    {"the first crash goes back at once", ENDING_CRASH, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1, "", false},
-    {"the second crash waits", ENDING_CRASH, OUTCOME_NONE, 0, 1, 0, 0, -1, false, SETTLE_RETRY, 5000, "", false},
-    {"a crash spends no retry", ENDING_CRASH, OUTCOME_NONE, 2, 1, 0, 0, -1, false, SETTLE_RETRY, 5000, "", false},
-    {"the third crash is poison", ENDING_CRASH, OUTCOME_NONE, 0, 2, 0, 0, -1, false, SETTLE_DEAD, -1, "poison", true},
-    {"a timeout spends a retry", ENDING_TIMEOUT, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_RETRY, 5000, "", false},
-    {"the last timeout buries", ENDING_TIMEOUT, OUTCOME_NONE, 2, 0, 0, 0, -1, false, SETTLE_DEAD, -1, "retries-spent", true},
-    {"a shutdown blames nobody", ENDING_INTERRUPTED, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1, "", false},
-    {"lost with its worker goes back", ENDING_LOST, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1, "", false},
-    {"the tenth worker lost with it is poison", ENDING_LOST, OUTCOME_NONE, 0, 0, 9, 0, -1, false, SETTLE_DEAD, -1, "poison", true},
-    {"never begun goes back as it is", ENDING_UNBEGUN, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1, "", false},
-    {"no document is a dead letter", ENDING_BAD_DOCUMENT, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_DEAD, -1, "malformed", true},
-    {"no handler is parked", ENDING_UNKNOWN_TYPE, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_PARK, -1, "unknown-type", false},
-    {"newer than us is parked untouched", ENDING_NEWER, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_PARK, -1, "", false},
-    {"expired is dropped", ENDING_EXPIRED, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_ACK, -1, "", false},
+    {"done is acknowledged", ENDING_OUTCOME, OUTCOME_DONE, 0, 0, 0, 0, -1, false, SETTLE_ACK, -1,
+     "", false},
+    {"dropped is acknowledged and counts as failed", ENDING_OUTCOME, OUTCOME_DROP, 0, 0, 0, 0, -1,
+     false, SETTLE_ACK, -1, "", true},
+    {"first failure is retried after the policy's delay", ENDING_OUTCOME, OUTCOME_RETRY, 0, 0, 0, 0,
+     -1, false, SETTLE_RETRY, 5000, "", false},
+    {"the handler's own delay goes before the policy's", ENDING_OUTCOME, OUTCOME_RETRY, 0, 0, 0, 0,
+     77, false, SETTLE_RETRY, 77, "", false},
+    {"last retry is still a retry", ENDING_OUTCOME, OUTCOME_RETRY, 1, 0, 0, 0, -1, false,
+     SETTLE_RETRY, 5000, "", false},
+    {"spent retries bury", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, -1, false, SETTLE_DEAD, -1,
+     "retries-spent", true},
+    {"a handler's delay does not make one more retry", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, 5,
+     false, SETTLE_DEAD, -1, "retries-spent", true},
+    {"dead: false forgets when retries are spent", ENDING_OUTCOME, OUTCOME_RETRY, 2, 0, 0, 0, -1,
+     true, SETTLE_ACK, -1, "", true},
+    {"dead buries at once", ENDING_OUTCOME, OUTCOME_DEAD, 0, 0, 0, 0, -1, false, SETTLE_DEAD, -1,
+     "failed", true},
+    {"snooze spends no attempt and has a floor", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 0, 10,
+     false, SETTLE_SCHEDULE, 1000, "", false},
+    {"snooze takes the handler's longer time", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 0, 90000,
+     false, SETTLE_SCHEDULE, 90000, "", false},
+    {"too many snoozes bury", ENDING_OUTCOME, OUTCOME_SNOOZE, 0, 0, 0, 3, -1, false, SETTLE_DEAD,
+     -1, "snoozed-too-often", true},
+    {"park waits for the handler", ENDING_OUTCOME, OUTCOME_PARK, 0, 0, 0, 0, -1, false, SETTLE_PARK,
+     -1, "handler", false},
+    {"a type the runner does not know is parked", ENDING_OUTCOME, OUTCOME_UNKNOWN_TYPE, 0, 0, 0, 0,
+     -1, false, SETTLE_PARK, -1, "unknown-type", false},
+    {"no outcome is a crash", ENDING_OUTCOME, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_BACK, -1,
+     "", false},
+    {"the first crash goes back at once", ENDING_CRASH, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_BACK, -1, "", false},
+    {"the second crash waits", ENDING_CRASH, OUTCOME_NONE, 0, 1, 0, 0, -1, false, SETTLE_RETRY,
+     5000, "", false},
+    {"a crash spends no retry", ENDING_CRASH, OUTCOME_NONE, 2, 1, 0, 0, -1, false, SETTLE_RETRY,
+     5000, "", false},
+    {"the third crash is poison", ENDING_CRASH, OUTCOME_NONE, 0, 2, 0, 0, -1, false, SETTLE_DEAD,
+     -1, "poison", true},
+    {"a timeout spends a retry", ENDING_TIMEOUT, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_RETRY,
+     5000, "", false},
+    {"the last timeout buries", ENDING_TIMEOUT, OUTCOME_NONE, 2, 0, 0, 0, -1, false, SETTLE_DEAD,
+     -1, "retries-spent", true},
+    {"a shutdown blames nobody", ENDING_INTERRUPTED, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_BACK, -1, "", false},
+    {"lost with its worker goes back", ENDING_LOST, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_BACK, -1, "", false},
+    {"the tenth worker lost with it is poison", ENDING_LOST, OUTCOME_NONE, 0, 0, 9, 0, -1, false,
+     SETTLE_DEAD, -1, "poison", true},
+    {"never begun goes back as it is", ENDING_UNBEGUN, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_BACK, -1, "", false},
+    {"no document is a dead letter", ENDING_BAD_DOCUMENT, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_DEAD, -1, "malformed", true},
+    {"no handler is parked", ENDING_UNKNOWN_TYPE, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_PARK,
+     -1, "unknown-type", false},
+    {"newer than us is parked untouched", ENDING_NEWER, OUTCOME_NONE, 0, 0, 0, 0, -1, false,
+     SETTLE_PARK, -1, "", false},
+    {"expired is dropped", ENDING_EXPIRED, OUTCOME_NONE, 0, 0, 0, 0, -1, false, SETTLE_ACK, -1, "",
+     false},
 };
 
 static void test_every_row(void **state)
