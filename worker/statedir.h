@@ -10,14 +10,25 @@
 #ifndef BL_WORKER_STATEDIR_H
 #define BL_WORKER_STATEDIR_H
 
+#include <sys/types.h>
+
 #include "common/err.h"
 #include "common/token.h"
 
 /* Chooses and makes the directory.  `option` NULL = /var/lib/bucketline for root, else
  * $XDG_STATE_HOME/bucketline or ~/.local/state/bucketline; "" = none: `*ret_dir` is NULL.  It must be
- * ours, writable by nobody else, and on no network file system (flock would lie).  Caller owns
- * `*ret_dir`.  -ERR_SYSTEM, -ERR_PERMISSION, -ERR_UNSUPPORTED. */
+ * ours, writable by nobody else, and on no network file system (flock would lie).  `*ret_dir` is
+ * absolute; caller owns.  -ERR_SYSTEM, -ERR_PERMISSION, -ERR_UNSUPPORTED. */
 MUST_CHECK int statedir_prepare(const char *option, char **ret_dir, struct err *err);
+
+/* As root, before it becomes another user: makes the directory that statedir_prepare() would choose
+ * for root, and gives it to `uid` if it was not there.  `*ret_dir` is what to pass as `option`
+ * afterwards ("" = none); caller owns.  Errors as above. */
+MUST_CHECK int statedir_make_for(const char *option, uid_t uid, gid_t gid, char **ret_dir,
+                                 struct err *err);
+
+/* "NFS" for a statfs(2) type of a network file system, NULL for others. */
+const char *statedir_network_name(unsigned fs_type);
 
 /* Makes our lock file and locks it: a descriptor to keep open for life (CLOEXEC), or -ERR_SYSTEM. */
 MUST_CHECK int statedir_lock(const char *dir, const struct incarnation *inc, struct err *err);

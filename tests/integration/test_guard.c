@@ -19,9 +19,7 @@
 
 #include "common/clock.h"
 #include "common/slots.h"
-/* Whole, since tests are linked with common/ alone. */
-#include "worker/child.c"
-#include "worker/child_proc.c"
+#include "worker/child.h"
 
 enum {
     HANG_MS = 30000,

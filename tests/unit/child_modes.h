@@ -1,6 +1,5 @@
 /* child_modes.h - what the tests of worker/child.h share: this program, started again, is the
- * child.  Its modes tell what they find, or do what a handler might do.  Included by one .c file
- * per test program, which brings worker/child*.c along, as tests are linked with common/ alone. */
+ * child.  Its modes tell what they find, or do what a handler might do. */
 #ifndef BL_TESTS_UNIT_CHILD_MODES_H
 #define BL_TESTS_UNIT_CHILD_MODES_H
 

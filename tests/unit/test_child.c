@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 
 #include "common/buf.h"
-#include "worker/child.c"
-#include "worker/child_proc.c"
 
 enum { NOBODY = 65534 };
 

@@ -5,9 +5,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "worker/child.c"
-#include "worker/child_proc.c"
-
 /* ---- ends ---- */
 
 static void a_dead_child_stays_a_zombie_until_reaped(void **state)
