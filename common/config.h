@@ -30,7 +30,8 @@ struct config_queue {
     int           line;     /* in the file, for messages of others; 0 = none */
 };
 
-/* Settings of one handler; -1 / NULL / has_* false = not set here. */
+/* Settings of one handler.  timeout_ms and retries -1, NULL, has_backoff false = not set here; the
+ * others have no other place to be set, and 0 is their default. */
 struct config_handler {
     char   *type;
     char  **exec;      /* argv, NULL-terminated; NULL = a plugin's handler, settings only */
@@ -106,8 +107,10 @@ void config_errors_done(struct config_errors *e);
 void config_init(struct config *c); /* all defaults, no queue */
 void config_done(struct config *c);
 
-/* Reads a file / text (`name` stands in messages, `directory` resolves relative paths).  0, or
- * -ERR_INVALID with every problem in `ret_errors` and `*ret` untouched. */
+/* Reads a file / text (`name` stands in messages, the absolute `directory` resolves relative paths;
+ * it must be UTF-8).  `ret` is {0} or was initialised; what it held is freed and replaced.  0, or
+ * -ERR_INVALID with every problem (100 at most, and how many more) in `ret_errors`, which is
+ * overwritten, and `*ret` untouched. */
 MUST_CHECK int config_load(const char *path, struct config *ret, struct config_errors *ret_errors);
 MUST_CHECK int config_load_text(const char *name, const char *directory, struct span text,
                                 struct config *ret, struct config_errors *ret_errors);
