@@ -80,8 +80,10 @@ struct claim *claims_add(struct claims *c, uint64_t seq, struct queue *q, struct
     claim->block = claim->slot = -1;
     claim->claimed_mono_ms = claim->begun_mono_ms = 0;
     claim->answered_round = claim->seen_round = 0;
-    claim->lost = claim->timed_out = claim->killed = claim->once = false;
+    claim->parsed = claim->lost = claim->timed_out = claim->killed = claim->once = false;
     claim->decision = (struct decision){.action = SETTLE_ACK};
+    claim->outcome = NULL;
+    claim->relays = false;
     buf_init(&claim->storage);
     buf_init(&claim->result);
     buf_init(&claim->message);

@@ -35,7 +35,8 @@ struct claim {
     char *bytes; /* the record as claimed; owned */
     size_t len;
     struct record rec; /* spans into bytes or storage */
-    struct document doc; /* spans into bytes */
+    struct document doc; /* spans into bytes; unset unless `parsed` */
+    bool parsed;
     struct buf storage; /* spans of rec that we made */
     struct claim_list *list;
     struct claim *prev, *next; /* in list */
@@ -52,6 +53,8 @@ struct claim {
     struct buf result; /* from RESULT frames */
     struct buf message; /* from MESSAGE frames: full text or tail of stderr */
     struct decision decision; /* with SETTLING */
+    const char *outcome; /* with SETTLING: not NULL = somebody waits for this end (finish.h) */
+    bool relays; /* its settlement leaves something in the outbox */
     struct buf record; /* with SETTLING: what is to be stored; empty = as it is */
 };
 

@@ -32,6 +32,7 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
         return;
     }
     const struct document *d = &c->doc;
+    c->parsed = true;
     if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms && c->rec.attempt == 0 &&
         c->rec.crashes == 0) {
         ret->kind = ENDING_EXPIRED;

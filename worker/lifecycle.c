@@ -13,6 +13,7 @@
 #include "worker/link.h"
 #include "worker/liveness.h"
 #include "worker/once.h"
+#include "worker/outbox.h"
 #include "worker/reconcile.h"
 #include "worker/recover.h"
 #include "worker/reload.h"
@@ -156,7 +157,7 @@ static int64_t duties(struct worker *w, int64_t now)
     int64_t others[] = {
         dispatch_check(w, now), settle_retry_blocked(w, now), reconcile_due(w, now),
         recover_run(w, now),    recover_audit(w, now),        schedule_run(w, now),
-        wait_sweep(w, now),     takeover_run(w, now),
+        wait_sweep(w, now),     takeover_run(w, now),         outbox_run(w, now),
     };
     for (size_t i = 0; i < ARRAY_COUNT(others); i++)
         next = others[i] < next ? others[i] : next;

@@ -34,6 +34,9 @@ struct queue {
     int64_t parked_mono_ms; /* when to look there next */
     bool parked_under_way;
     int64_t trim_mono_ms;
+    int64_t outbox_mono_ms; /* when to look into :outbox next */
+    int outbox_under_way; /* commands about it not answered */
+    bool outbox_more; /* the last page was full */
     int64_t done, failed, retried, dead, parked, lost; /* since the start */
 };
 

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/slots_out.h"
 #include "worker/dispatch.h"
+#include "worker/finish.h"
 #include "worker/intake.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -172,23 +173,27 @@ static struct slot *journal_slot(const struct recovery *r, uint64_t seq, int *re
     return NULL;
 }
 
-static void read_out(struct recovery *r, int block, int index, uint64_t seq, struct buf *message)
+/* Result and full message of a job that had returned, into the claim. */
+static void read_out(struct recovery *r, int block, int index, struct claim *c)
 {
     struct buf storage = BUF_INIT;
     struct slots_out out;
     struct err err = {0};
-    if (slots_out_read(r->worker->state_dir, r->inc.hex, block, index, seq, &storage, &out, &err) ==
-        0)
-        buf_add_span(message, out.message);
-    else
+    int rc = slots_out_read(r->worker->state_dir, r->inc.hex, block, index, c->seq, &storage, &out,
+                            &err);
+    if (rc == 0) {
+        buf_add_span(&c->message, out.message);
+        buf_add_span(&c->result, out.result);
+    } else {
         log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
                 KV_STR("error", err.text));
+    }
     buf_done(&storage);
 }
 
 /* How did the dead worker's job end?  Without a journal nobody knows whether it had begun. */
-static void judge(struct recovery *r, uint64_t seq, struct buf *message,
-                  char text[SLOT_MESSAGE_BYTES], struct ending *e)
+static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BYTES],
+                  struct ending *e)
 {
     int block, index;
     *e = (struct ending)ENDING_INIT;
@@ -197,13 +202,13 @@ static void judge(struct recovery *r, uint64_t seq, struct buf *message,
         e->kind = ENDING_LOST;
         return;
     }
-    const struct slot *s = journal_slot(r, seq, &block, &index);
+    const struct slot *s = journal_slot(r, c->seq, &block, &index);
     enum slot_state state = s != NULL ? slot_word_state(s->word) : SLOT_FREE;
     switch (state) {
     case SLOT_RETURNED:
         if (s->has_out && r->worker->state_dir != NULL)
-            read_out(r, block, index, seq, message);
-        dispatch_read_slot(s, message, e, text);
+            read_out(r, block, index, c);
+        dispatch_read_slot(s, &c->message, e, text);
         return;
     case SLOT_BEGUN:
         e->kind = ENDING_LOST;
@@ -239,12 +244,11 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     struct document_limits limits = {(size_t)w->cfg.limits.document_bytes, w->cfg.limits.nesting};
     struct err text = {0};
     struct ending what, e;
-    struct buf message = BUF_INIT, cmd = BUF_INIT;
+    struct buf cmd = BUF_INIT;
     char slot_text[SLOT_MESSAGE_BYTES];
-    judge(r, seq, &message, slot_text, &e);
+    judge(r, c, slot_text, &e);
     intake_judge(c, &limits, wall_ms(), &text, &what);
-    bool has_doc = what.kind != ENDING_BAD_DOCUMENT && what.kind != ENDING_NEWER;
-    if (!has_doc)
+    if (!c->parsed)
         e.kind = ENDING_UNBEGUN; /* whoever claims it next says what is wrong with it */
     else
         c->handler = catalog_find(&w->catalog, c->doc.type);
@@ -253,13 +257,23 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     if (c->decision.rewrite)
         settle_write_record(w, &c->rec, &c->doc, &r->inc, seq, r->queues[r->queue].list,
                             &c->record);
-    settle_command(&cmd, &r->queues[r->queue], &r->inc, seq, &c->decision, buf_span(&c->record));
+    const char *outcome = finish_outcome(&e, &c->decision);
+    if (c->parsed && finish_wanted(&c->doc, outcome))
+        (void)finish_command(w, &r->queues[r->queue], &r->inc, seq,
+                             &(struct finish){.rec = &c->rec,
+                                              .doc = &c->doc,
+                                              .outcome = outcome,
+                                              .result = buf_span(&c->result),
+                                              .dead = buf_span(&c->record)},
+                             &cmd); /* the outbox is looked into every few seconds */
+    else
+        settle_command(&cmd, &r->queues[r->queue], &r->inc, seq, &c->decision,
+                       buf_span(&c->record));
     (void)ask(r, &cmd, on_settled); /* a failure pauses the recovery */
     for (int i = 0; i < w->queue_count; i++)
         if (strcmp(w->queues[i]->keys.list, r->queues[r->queue].list) == 0)
             w->queues[i]->maybe = true;
     buf_done(&cmd);
-    buf_done(&message);
     claims_done(&one);
 }
 

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/finish.h"
 #include "worker/once.h"
+#include "worker/outbox.h"
 #include "worker/reconcile.h"
 #include "worker/worker.h"
 
@@ -31,7 +33,7 @@ struct decide_policy settle_policy(const struct worker *w, const struct claim *c
     };
     if (c->handler != NULL)
         p.retry = c->handler->retry;
-    if (c->rec.kind == RECORD_PLAIN || c->rec.kind == RECORD_WRAPPED) {
+    if (c->parsed) {
         const struct document *d = &c->doc;
         if (d->has & DOC_HAS_RETRY)
             p.retry.retries = d->retries;
@@ -107,13 +109,12 @@ static void log_end(const struct claim *c, const struct ending *e)
         level = LOG_DEBUG;
     if (!log_on(level))
         return;
-    const char *id = c->rec.id[0] != '\0' ? c->rec.id : c->doc.id;
+    const char *id = c->rec.id[0] != '\0' || !c->parsed ? c->rec.id : c->doc.id;
     struct span why = e->failure.message;
     if (why.len > 400)
         why.len = 400;
     log_msg(level, worth ? "job did not succeed" : "job ended",
-            KV_STR("id", c->rec.kind == RECORD_RAW || id[0] == '\0' ? "-" : id),
-            KV_STR("type", c->rec.kind == RECORD_RAW ? "-" : c->doc.type),
+            KV_STR("id", id[0] == '\0' ? "-" : id), KV_STR("type", c->parsed ? c->doc.type : "-"),
             KV_STR("queue", c->queue->keys.name), KV_INT("attempt", c->rec.attempt),
             KV_STR("next", settle_action_name(d->action)), KV_INT("delay_ms", d->delay_ms),
             KV_STR("reason", c->rec.reason), KV_SPAN("error", why));
@@ -160,10 +161,12 @@ void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
     if (c->once)
         once_decision(c, e);
     if (c->decision.rewrite) {
-        bool has_doc = c->rec.kind == RECORD_PLAIN || c->rec.kind == RECORD_WRAPPED;
-        settle_write_record(w, &c->rec, has_doc ? &c->doc : NULL, &w->inc, c->seq,
+        settle_write_record(w, &c->rec, c->parsed ? &c->doc : NULL, &w->inc, c->seq,
                             c->queue->keys.list, &c->record);
     }
+    const char *outcome = finish_outcome(e, &c->decision);
+    if (!c->once && c->parsed && finish_wanted(&c->doc, outcome))
+        c->outcome = outcome;
     count_end(w, c, e);
     log_end(c, e);
     c->state = CLAIM_SETTLING;
@@ -301,6 +304,8 @@ static void on_settled(void *arg, const struct redisReply *reply)
             note_lost(w, q, 1);
         if (c->decision.action == SETTLE_BACK)
             q->maybe = true;
+        if (c->relays)
+            outbox_soon(q);
         if (c->decision.action == SETTLE_RETRY || c->decision.action == SETTLE_SCHEDULE) {
             int64_t due =
                 mono_ms() + (c->decision.at_ms >= 0 && c->decision.action == SETTLE_SCHEDULE
@@ -346,6 +351,14 @@ static void send_one(struct worker *w, struct claim *c)
         record = (struct span){c->bytes, c->len}; /* newer than we know: untouched */
     if (c->once)
         once_command(&cmd, c);
+    else if (c->outcome != NULL)
+        c->relays = finish_command(w, &c->queue->keys, &w->inc, c->seq,
+                                   &(struct finish){.rec = &c->rec,
+                                                    .doc = &c->doc,
+                                                    .outcome = c->outcome,
+                                                    .result = buf_span(&c->result),
+                                                    .dead = record},
+                                   &cmd);
     else
         settle_command(&cmd, &c->queue->keys, &w->inc, c->seq, &c->decision, record);
     claim_list_append(&w->settle.sent, c);
@@ -385,7 +398,7 @@ void settle_flush(struct worker *w)
                 claim_list_prepend(&w->settle.to_send, c);
             break;
         }
-        if (c->decision.action == SETTLE_ACK)
+        if (c->decision.action == SETTLE_ACK && c->outcome == NULL)
             b = gather(w, b, c);
         else
             send_one(w, c);

@@ -1,0 +1,91 @@
+"""The end of a job that somebody waits for: reply_to, keep, on_success, on_failure, exactly as often
+as the job ended."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+
+from bl import BUILD, Case, wait_until
+
+
+class Finish(Case):
+    def setUp(self):
+        super().setUp()
+        self.server = self.redis()
+        self.client = self.server.client
+        self.worker_of_both = self.worker(self.server, {
+            "queues": ["default", {"name": "mail", "key": "task_queue"}], "runners": 2,
+            "plugins": [os.path.join(BUILD, "jobs/*.so")],
+            "handlers": {"says": {"exec": ["/bin/echo", "-n", "plain text"]}}})
+
+    def push(self, **document):
+        self.client.lpush("queue:default", json.dumps(document))
+
+    def reply(self, key):
+        found = self.client.blpop(key, timeout=30)
+        self.assertIsNotNone(found, "no reply on %s" % key)
+        return json.loads(found[1])
+
+    def test_a_plain_client_pops_its_answer(self):
+        self.push(type="echo", id="a", args={"x": 0.1}, reply_to="reply:a")
+        self.assertEqual(self.reply("reply:a"), {
+            "id": "a", "type": "echo", "outcome": "done", "attempt": 1, "result": {"x": 0.1}})
+
+    def test_a_result_that_is_no_json_is_text(self):
+        self.push(type="says", id="b", reply_to="reply:b")
+        self.assertEqual(self.reply("reply:b")["result"], "plain text")
+
+    def test_a_failure_is_answered_when_it_is_final(self):
+        self.push(type="fail", id="c", args={"message": "no luck"}, retry=1, reply_to="reply:c",
+                  backoff={"type": "fixed", "base": 0.05, "jitter": 0})
+        answer = self.reply("reply:c")
+        self.assertEqual((answer["outcome"], answer["attempt"]), ("dead", 2))
+        self.assertEqual(answer["error"]["message"], "no luck")
+        self.assertEqual(self.client.llen("reply:c"), 0)
+        self.assertEqual(self.client.llen("{queue:default}:dead"), 1)
+
+    def test_an_expired_job_is_answered_too(self):
+        self.push(type="echo", id="d", expires_at=1, reply_to="reply:d")
+        self.assertEqual(self.reply("reply:d")["outcome"], "expired")
+
+    def test_a_result_is_kept_as_long_as_asked(self):
+        self.push(type="echo", id="e", args=[1, 2], keep="1h")
+        kept = wait_until(lambda: self.client.get("{queue:default}:result:e"), what="the result")
+        self.assertEqual(json.loads(kept)["result"], [1, 2])
+        self.assertTrue(3500 < self.client.ttl("{queue:default}:result:e") <= 3600)
+
+    def test_follow_ups_run_after_success_and_only_then(self):
+        self.push(type="echo", id="f",
+                  on_success={"type": "echo", "id": "f2", "reply_to": "reply:f2",
+                              "on_failure": {"type": "echo", "reply_to": "reply:never"}},
+                  on_failure={"type": "echo", "reply_to": "reply:never"})
+        self.assertEqual(self.reply("reply:f2")["id"], "f2")
+        self.assertEqual(self.client.llen("reply:never"), 0)
+
+    def test_a_follow_up_after_failure_goes_to_its_queue(self):
+        self.push(type="fail", id="g", retry=0, dead=False,
+                  on_success={"type": "echo", "reply_to": "reply:never"},
+                  on_failure={"type": "echo", "queue": "mail", "id": "g2", "reply_to": "reply:g2"})
+        self.assertEqual(self.reply("reply:g2")["id"], "g2")
+        self.assertEqual(self.client.llen("{queue:default}:dead"), 0)
+        wait_until(lambda: self.client.llen("{queue:default}:outbox") == 0, what="an empty outbox")
+
+    def test_what_another_worker_left_in_the_outbox_is_relayed(self):
+        self.assertEqual(self.worker_of_both.drain(), 0)
+        self.push(type="echo", id="h", reply_to="reply:h")
+        self.worker_of_both.start()
+        self.assertEqual(self.reply("reply:h")["id"], "h")
+
+    def test_a_follow_up_whose_list_is_no_list_waits(self):
+        self.client.set("queue:odd", "x")
+        self.push(type="echo", id="i", on_success={"type": "echo", "queue": "odd", "id": "i2"})
+        self.worker_of_both.wait_log("its list has another type")
+        self.client.delete("queue:odd")
+        wait_until(lambda: self.client.llen("queue:odd") == 1, what="the follow-up")
+
+
+if __name__ == "__main__":
+    import unittest
+    unittest.main()

@@ -1,0 +1,22 @@
+/* outbox.h - brings follow-ups and replies that belong to another slot to their lists.
+ *
+ * finish.c leaves them in {Q}:outbox in the same step that ends their job; here they are pushed, at
+ * most once each (a mark in the target's slot), and only then removed.  Any worker of the queue may
+ * do it, and does: after its own finishes, and every OUTBOX_LOOK_MS for what others left.
+ */
+#ifndef BL_WORKER_OUTBOX_H
+#define BL_WORKER_OUTBOX_H
+
+#include <stdint.h>
+
+struct worker;
+struct queue;
+
+enum { OUTBOX_LOOK_MS = 5000 };
+
+/* Something of ours was just left there. */
+void outbox_soon(struct queue *q);
+/* Looks where it is time; returns when to look again, mono ms. */
+int64_t outbox_run(struct worker *w, int64_t now_mono_ms);
+
+#endif
