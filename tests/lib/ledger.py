@@ -12,7 +12,7 @@ def build_plugin(directory):
     """Builds ledger.c as anyone would build a plugin; the path of the .so."""
     path = os.path.join(directory, "ledger.so")
     subprocess.run([os.environ.get("CC") or "cc", "-shared", "-fPIC", "-o", path,
-                    "-I", os.path.join(ROOT, "jobs"), os.path.join(ROOT, "tests/lib/ledger.c")],
+                    "-I", os.path.join(ROOT, "jobs"), os.path.join(ROOT, "tests/plugins/ledger.c")],
                    check=True)
     os.chmod(path, 0o755)
     return path
