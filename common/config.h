@@ -44,7 +44,6 @@ struct config_handler {
     int     retries;
     bool    has_backoff;
     struct backoff backoff;
-    int     concurrency; /* running at once on this worker; 0 = no limit */
     int64_t limit_memory_bytes, limit_cpu_ms; /* rlimits of the program; 0 = none */
     int     limit_files;
     int     nice;      /* 0..19 */

@@ -110,7 +110,6 @@ static void defaults_agree_with_other_modules(void **state)
     assert_true(h.backoff.jitter == expected.jitter);
     assert_int_equal(h.timeout_ms, -1);
     assert_int_equal(h.retries, -1);
-    assert_int_equal(h.concurrency, 0);
     assert_int_equal(h.nice, 0);
     assert_null(h.exec);
     options_release(OPTION_OF_HANDLER, &h);
