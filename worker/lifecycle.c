@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "worker/claim.h"
 #include "worker/dispatch.h"
+#include "worker/janitor.h"
 #include "worker/link.h"
 #include "worker/liveness.h"
 #include "worker/once.h"
@@ -158,6 +159,7 @@ static int64_t duties(struct worker *w, int64_t now)
         dispatch_check(w, now), settle_retry_blocked(w, now), reconcile_due(w, now),
         recover_run(w, now),    recover_audit(w, now),        schedule_run(w, now),
         wait_sweep(w, now),     takeover_run(w, now),         outbox_run(w, now),
+        janitor_run(w, now),
     };
     for (size_t i = 0; i < ARRAY_COUNT(others); i++)
         next = others[i] < next ? others[i] : next;
@@ -195,6 +197,8 @@ static void turn(struct worker *w)
         if (w->phase != PHASE_LEAVING)
             stop_step(w);
     } else {
+        if (w->pool.worn_out)
+            pool_balance(w);
         dispatch_run(w);
         claim_run(w);
         once_run(w);

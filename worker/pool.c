@@ -124,7 +124,7 @@ void pool_back_to_ready(struct worker *w, struct claim *c)
     claim_list_prepend(&w->ready, c);
 }
 
-static void retire(struct runner *r)
+void pool_retire(struct runner *r)
 {
     runner_revoke(r, pool_back_to_ready);
     drain_runner(r);
@@ -139,24 +139,26 @@ void pool_drain_idle(struct worker *w)
             runner_kill(w->pool.runners[i], "");
 }
 
-static bool is_worn_out(const struct worker *w, const struct runner *r)
+bool runner_worn_out(const struct runner *r)
 {
-    return w->cfg.recycle_after > 0 && r->jobs_done >= w->cfg.recycle_after;
+    int after = r->worker->cfg.recycle_after;
+    return after > 0 && r->jobs_done >= after;
 }
 
 void pool_balance(struct worker *w)
 {
     struct pool *p = &w->pool;
     bool starting = w->phase <= PHASE_QUIET;
+    p->worn_out = false;
     int present = count_present(p);
     for (int i = 0; i < p->block_count; i++) {
         struct runner *r = p->runners[i];
         if (r->state != RUNNER_READY)
             continue;
         if (r->generation != p->generation) {
-            retire(r);
-        } else if (present > p->wanted || is_worn_out(w, r)) {
-            retire(r);
+            pool_retire(r);
+        } else if (present > p->wanted || runner_worn_out(r)) {
+            pool_retire(r);
             present--;
         }
     }

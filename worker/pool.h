@@ -66,6 +66,7 @@ struct pool {
     int config_fd; /* of the present generation; -1 */
     int first_free; /* hint */
     int64_t start_mono_ms; /* no start before this: back-off of crash-looping runners */
+    bool worn_out; /* a runner has done recycle_after jobs: balance at the end of the turn */
     int quick_deaths; /* in a row: died before their first job */
     pid_t guard_pid; /* 0 = not running */
     int guard_fd; /* -1 */
@@ -76,11 +77,14 @@ struct pool {
 
 /* Sets up `wanted` blocks and starts guard and runners.  -ERR_SYSTEM. */
 MUST_CHECK int pool_init(struct worker *w, struct err *err);
+bool runner_worn_out(const struct runner *r);
 /* Starts what is missing, retires what is too many or old, respecting the back-off. */
 void pool_balance(struct worker *w);
 /* Every ready runner of an older generation is drained; new ones start. */
 void pool_new_generation(struct worker *w);
 void pool_set_wanted(struct worker *w, int wanted);
+/* Takes back what it has not begun and lets it end; another is started in its place. */
+void pool_retire(struct runner *r);
 /* The worker stops: runners without a job go. */
 void pool_drain_idle(struct worker *w);
 

@@ -8,6 +8,7 @@
 #include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
+#include "worker/janitor.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -148,14 +149,16 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
     if (store_classify(reply, NULL) != STORE_OK || reply->type != REDIS_REPLY_ARRAY)
         return; /* a wrong type is reported by the scripts that write there */
     int room = dispatch_idle_runners(w) - w->ready.count;
-    int taken = 0;
+    int taken = 0, moved = 0;
     for (size_t i = 0; i < reply->elements && taken < room && worker_claiming(w); i++) {
         struct span bytes = {reply->element[i]->str, (size_t)reply->element[i]->len};
         if (can_run(w, bytes))
             taken += take_parked(w, q, bytes);
+        else
+            moved += janitor_parked_too_long(w, q, bytes);
     }
     bool more = reply->elements == PARKED_PAGE;
-    q->parked_cursor = more ? q->parked_cursor + PARKED_PAGE - taken : 0;
+    q->parked_cursor = more ? q->parked_cursor + PARKED_PAGE - taken - moved : 0;
     if (more || taken > 0)
         q->parked_mono_ms = now + 100;
     worker_wake(w);
@@ -174,36 +177,6 @@ static int64_t look_at_parked(struct worker *w, struct queue *q, int64_t now_mon
     return INT64_MAX;
 }
 
-/* ---- caps on the dead letters -------------------------------------------------------------- */
-
-static void on_trimmed(void *arg, const struct redisReply *reply)
-{
-    struct queue *q = arg;
-    int64_t n = 0;
-    if (store_classify(reply, NULL) != STORE_OK || store_read_count(reply, &n, NULL) < 0)
-        return; /* tried again in a minute */
-    if (n > 0) {
-        log_msg(LOG_WARN, "old dead letters were removed: the queue's cap", KV_INT("removed", n),
-                KV_STR("queue", q->keys.name), KV_INT("dead_max", q->dead_max));
-        q->trim_mono_ms = 0;
-        worker_wake(q->worker);
-    }
-}
-
-static int64_t trim_dead(struct worker *w, struct queue *q, int64_t now_mono_ms)
-{
-    if (q->dead_max <= 0)
-        return INT64_MAX;
-    if (now_mono_ms < q->trim_mono_ms)
-        return q->trim_mono_ms;
-    q->trim_mono_ms = now_mono_ms + SCHEDULE_TRIM_MS;
-    struct buf cmd = BUF_INIT;
-    store_cmd_trim(&cmd, &q->keys, q->dead_max);
-    ignore_result(redis_link_send(w->main, buf_span(&cmd), on_trimmed, q)); /* again in a minute */
-    buf_done(&cmd);
-    return q->trim_mono_ms;
-}
-
 int64_t schedule_run(struct worker *w, int64_t now_mono_ms)
 {
     int64_t next = INT64_MAX;
@@ -215,7 +188,6 @@ int64_t schedule_run(struct worker *w, int64_t now_mono_ms)
             continue;
         next = earlier(next, move_due(w, q, now_mono_ms));
         next = earlier(next, look_at_parked(w, q, now_mono_ms));
-        next = earlier(next, trim_dead(w, q, now_mono_ms));
     }
     return next;
 }

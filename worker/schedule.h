@@ -1,5 +1,5 @@
-/* schedule.h - what has its time: moves due jobs from :scheduled and :retry to their list, takes
- * parked jobs whose handler is here now, and keeps the dead letters within their caps.
+/* schedule.h - what has its time: moves due jobs from :scheduled and :retry to their list, and takes
+ * parked jobs whose handler is here now.
  *
  * Redis' clock decides what is due.  Each zset is looked at when its next entry is due, or at the
  * latest every SCHEDULE_LOOK_MS, since anybody may add to it.
@@ -14,7 +14,6 @@ struct worker;
 enum {
     SCHEDULE_LOOK_MS = 1000,
     SCHEDULE_PARKED_MS = 2000,
-    SCHEDULE_TRIM_MS = 60000,
 };
 
 /* Does what is due; returns when to look again, mono ms. */

@@ -124,6 +124,7 @@ struct worker {
     uv_timer_t duty_timer; /* due jobs, ahead checks, take-overs: sleeps to the next deadline */
     int64_t takeover_mono_ms;
     int64_t audit_mono_ms;
+    int64_t rss_mono_ms; /* when runners are weighed next */
     struct once *once; /* at-most-once queues; NULL = there are none */
     struct takeover *takeovers; /* dead workers of this machine, their locks in our hands */
     struct reload *reload; /* NULL = none under way */
