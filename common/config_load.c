@@ -214,7 +214,7 @@ bool config_load_section(struct config_loader *l, const char *prefix, const stru
         if (o != NULL) {
             load_option(l, o, n, base);
         } else if (fits && option_is_section(name)) {
-            strcat(name, ".");
+            snprintf(name, sizeof name, "%s%s.", prefix, n->key);
             (void)config_load_section(l, name, n, base); /* the problem was noted */
         } else {
             unknown_option(l, prefix, n);

@@ -22,7 +22,7 @@ bool json_key_is(struct span key, const char *name);
 void json_string_decode(struct span value, struct buf *out);
 /* Decodes into caller's memory: at most `size`-1 bytes and a NUL; returns the decoded length, or -1
  * if it would not fit or holds a NUL (`out` is undefined then). */
-int  json_string_copy(struct span value, char *out, size_t size);
+int json_string_copy(struct span value, char *out, size_t size);
 /* An integer without fraction or exponent that fits int64: true. */
 bool json_number_int64(struct span value, int64_t *ret);
 /* The nearest double; false when it overflows to infinity. */

@@ -416,29 +416,31 @@ static bool is_plain(const char *text)
     return true;
 }
 
+enum { ESCAPE_BYTES = 12 };
+
 /* Bytes at `p` of a character that YAML wants as an escape in double quotes, and which. */
 static size_t take_escape(const unsigned char *p, char *ret_escape)
 {
     if (*p == '\n' || *p == '\t') {
-        sprintf(ret_escape, "\\%c", *p == '\n' ? 'n' : 't');
+        snprintf(ret_escape, ESCAPE_BYTES, "\\%c", *p == '\n' ? 'n' : 't');
         return 1;
     }
     if (*p < 0x20 || *p == 0x7f) {
-        sprintf(ret_escape, "\\x%02x", *p);
+        snprintf(ret_escape, ESCAPE_BYTES, "\\x%02x", *p);
         return 1;
     }
     if (*p == '"' || *p == '\\') {
-        sprintf(ret_escape, "\\%c", *p);
+        snprintf(ret_escape, ESCAPE_BYTES, "\\%c", *p);
         return 1;
     }
     if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
-        sprintf(ret_escape, "\\x%02x", p[1]);
+        snprintf(ret_escape, ESCAPE_BYTES, "\\x%02x", p[1]);
         return 2;
     }
     if ((*p == 0xe2 || *p == 0xef) && p[1] != '\0') {
         unsigned point = (*p & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
         if (point == 0x2028 || point == 0x2029 || point == 0xfeff || point >= 0xfffe) {
-            sprintf(ret_escape, "\\u%04x", point);
+            snprintf(ret_escape, ESCAPE_BYTES, "\\u%04x", point);
             return 3;
         }
     }
@@ -453,7 +455,7 @@ void option_add_text(struct buf *out, const char *text)
     }
     buf_add_char(out, '"');
     for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
-        char escape[16];
+        char escape[ESCAPE_BYTES];
         size_t taken = take_escape(p, escape);
         if (taken > 0) {
             buf_add_str(out, escape);

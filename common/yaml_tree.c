@@ -435,6 +435,6 @@ const char *yaml_tree_show(const char *text, char *out)
     }
     for (size_t i = 0; i < len; i++)
         out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-    strcpy(out + len, cut ? "..." : "");
+    memcpy(out + len, cut ? "..." : "", cut ? 4 : 1);
     return out;
 }
