@@ -8,7 +8,8 @@
 
 #include "common/store_find.h"
 
-/* What lies in Redis may be larger than worker.yaml's limits: that may be why it is a dead letter. */
+/* What lies in Redis may be larger than worker.yaml's limits: that may be why it is a dead
+ * letter. */
 enum { ANY_DEPTH = 1000, ANY_BYTES = 512 * 1024 * 1024 };
 
 /* A page grows to PAGE_ITEMS while the last ones were small. */
@@ -261,7 +262,7 @@ static int walk_pages(struct walk *w, struct err *err)
         if (empty)
             break;
         seen += count;
-        /* Counted from the right, a newest-first walk is not moved by what was removed behind it. */
+        /* Counted from the right, a newest-first walk is not moved by what goes behind it. */
         position += w->order == INSPECT_NEWEST_FIRST && !is_zset(w->place) ? count : kept;
         if (bytes > PAGE_BYTES && count > 1)
             count /= 2;

@@ -1,8 +1,8 @@
-/* inspect.h - what lies in a queue, read for people: sizes, letters one by one, workers, and which
- * queues there are.  jobctl is a thin shell over it and over repair.h.
+/* inspect.h - what lies in a queue, read for people: sizes, letters one by one, workers, and
+ * which queues there are.  jobctl is a thin shell over it and over repair.h.
  *
- * Everything is read in pages, so that memory stays bounded and Redis is never held up; a listing is
- * therefore no snapshot.  Blocking: commands only, never the worker's loop.
+ * Everything is read in pages, so that memory stays bounded and Redis is never held up; a listing
+ * is therefore no snapshot.  Blocking: commands only, never the worker's loop.
  */
 #ifndef BL_COMMON_INSPECT_H
 #define BL_COMMON_INSPECT_H

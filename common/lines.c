@@ -16,8 +16,14 @@ void lines_done(struct lines *l)
     buf_done(&l->pending);
 }
 
-/* Reads once. */
-static int fill(struct lines *l, struct err *err)
+bool lines_ready(const struct lines *l)
+{
+    size_t len = l->pending.len - l->start;
+    return l->at_end || len > l->max_bytes + 1 ||
+           (len > 0 && memchr(l->pending.data + l->start, '\n', len) != NULL);
+}
+
+int lines_fill(struct lines *l, struct err *err)
 {
     if (l->start > 0) {
         buf_consume(&l->pending, l->start);
@@ -54,7 +60,7 @@ static int skip_long(struct lines *l, struct err *err)
             l->start = l->pending.len;
             return LINES_TOO_LONG;
         }
-        int rc = fill(l, err);
+        int rc = lines_fill(l, err);
         if (rc != 0)
             return rc;
     }
@@ -70,7 +76,7 @@ int lines_next(struct lines *l, struct span *ret_line, struct err *err)
         size_t line = newline != NULL ? (size_t)(newline - from) : len;
         if (newline == NULL && !l->at_end && len <= l->max_bytes + 1) {
             searched = len;
-            int rc = fill(l, err);
+            int rc = lines_fill(l, err);
             if (rc != 0)
                 return rc;
             continue;

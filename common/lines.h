@@ -29,7 +29,14 @@ enum lines_result {
 void lines_init(struct lines *l, int fd, size_t max_bytes);
 void lines_done(struct lines *l);
 
-/* The next line without "\n" or "\r\n", borrowed until the next call.  enum lines_result, or
+/* True if lines_next() has its answer without reading.  If not: once the descriptor is readable,
+ * lines_fill() reads once.  A caller that has something to do before it waits goes that way. */
+bool lines_ready(const struct lines *l);
+/* 0, -ERR_SYSTEM, or -ERR_CLOSED if a signal interrupted it. */
+MUST_CHECK int lines_fill(struct lines *l, struct err *err);
+
+/* The next line without "\n" or "\r\n", borrowed until the next call; reads until
+ * it is there.  enum lines_result, or
  * -ERR_SYSTEM if reading fails, -ERR_CLOSED if a signal interrupted it (call again to go on). */
 MUST_CHECK int lines_next(struct lines *l, struct span *ret_line, struct err *err);
 

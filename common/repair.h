@@ -14,9 +14,9 @@
 #include "common/redis_link.h"
 #include "common/store.h"
 
-/* Appends the record that goes back to the waiting list.  What was dead starts anew (no attempts, no
- * crashes) with its history kept; what was parked or due later keeps its counters.  The document's
- * bytes stay what they are; bytes that are no document come back as they were pushed.
+/* Appends the record that goes back to the waiting list.  What was dead starts anew (no attempts,
+ * no crashes) with its history kept; what was parked or due later keeps its counters.  The
+ * document's bytes stay what they are; bytes that are no document come back as they were pushed.
  * -ERR_NEWER for a record that a newer version wrote, -ERR_SYNTAX for a broken one.  Pure. */
 MUST_CHECK int repair_record(const struct inspect_letter *letter, struct buf *out, struct err *err);
 

@@ -1,5 +1,5 @@
-/* text_table.h - aligned columns for a terminal, in bounded memory: the widths are those of the first
- * TABLE_ROWS rows; what comes later and is wider only moves what stands right of it.
+/* text_table.h - aligned columns for a terminal, in bounded memory: the widths are those of the
+ * first TABLE_ROWS rows; what comes later and is wider only moves what stands right of it.
  *
  * Cells come from other people's jobs: control characters, which could steer a terminal, become
  * spaces or "?".

@@ -152,7 +152,7 @@ int batch_add(struct batch *b, int64_t line, struct span document, struct err *e
     return b->count < BATCH_DOCUMENTS ? 0 : send_and_wait(b, BATCH_WINDOW - 1, err);
 }
 
-int batch_finish(struct batch *b, struct err *err)
+int batch_flush(struct batch *b, struct err *err)
 {
     return send_and_wait(b, 0, err);
 }

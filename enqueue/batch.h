@@ -38,8 +38,8 @@ struct batch_account {
 
 struct batch;
 
-/* With a client the commands are sent; with `print` instead (client NULL) they are appended there in
- * redis-cli's syntax and count as stored.  All are borrowed for the life of the batch. */
+/* With a client the commands are sent; with `print` instead (client NULL) they are appended there
+ * in redis-cli's syntax and count as stored.  All are borrowed for the life of the batch. */
 struct batch *batch_new(struct redis_client *client, struct buf *print,
                         const struct store_queue *queue);
 void batch_free(struct batch *b);
@@ -49,10 +49,11 @@ void batch_free(struct batch *b);
  * the account); the document is then not sent. */
 MUST_CHECK int batch_add(struct batch *b, int64_t line, struct span document, struct err *err);
 
-/* Sends the rest and waits for every answer.  0 if all was stored, else -ERR_CLOSED. */
-MUST_CHECK int batch_finish(struct batch *b, struct err *err);
+/* Sends what is gathered and waits for every answer: at the end, and whenever the next document may
+ * be long in coming.  0 if all so far was stored, else -ERR_CLOSED. */
+MUST_CHECK int batch_flush(struct batch *b, struct err *err);
 
-/* Borrowed; complete after batch_finish(). */
+/* Borrowed; complete after the last batch_flush(). */
 const struct batch_account *batch_account(const struct batch *b);
 
 #endif

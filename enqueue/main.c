@@ -1,13 +1,14 @@
 /* enqueue - puts jobs on a queue from a shell, a script or cron.
  *
- * It is a client like any other: what it does is one LPUSH of a JSON text onto a Redis list, which
- * --print shows.  What it adds is checking: a document that a worker would bury is refused here, with
- * the member named, and for a bulk the exact account of what was stored.
+ * It is a client like any other: what it does is one LPUSH of a JSON text onto a Redis list,
+ * which --print shows.  What it adds is checking: a document that a worker would bury is refused
+ * here, with the member named, and for a bulk the exact account of what was stored.
  *
  * Read next: options.c (the command line), batch.c (many at once).
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,8 @@ static void say_lines(const struct buf *text)
     }
 }
 
-/* Writes to standard output and says if that failed: a pipe that is gone must not look like success. */
+/* Writes to standard output and says if that failed: a pipe that is gone must not look like
+ * success. */
 static int flush_output(void)
 {
     if (fflush(stdout) == 0)
@@ -170,7 +172,7 @@ static int push_one(struct run *r)
     if (document_parse(buf_span(&document), &r->limits, &parsed, &err) != 0) {
         code = complain(&err, EX_DATAERR);
     } else if (batch_add(r->batch, 1, buf_span(&document), &err) != 0 ||
-               batch_finish(r->batch, &err) != 0) {
+               batch_flush(r->batch, &err) != 0) {
         const struct batch_account *a = batch_account(r->batch);
         struct buf text = BUF_INIT;
         report_answer(&text, a->answer, a->why.text);
@@ -196,7 +198,7 @@ static int push_one(struct run *r)
 static int finish_many(struct run *r, const char *noun, bool complete)
 {
     struct err err = {0};
-    int rc = batch_finish(r->batch, &err);
+    int rc = batch_flush(r->batch, &err);
     progress_end(&r->progress);
     const struct batch_account *a = batch_account(r->batch);
     if (rc != 0 || !complete) {
@@ -240,6 +242,46 @@ static int push_line(struct run *r, int64_t number, struct span line, struct err
     return rc;
 }
 
+/* Waits until `fd` can be read or a signal asks us to stop.  The signals are let in only while we
+ * wait, so that none comes between looking at the flag and waiting. */
+static void wait_for_input(int fd)
+{
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ours, &before);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (!interrupted)
+        (void)ppoll(&p, 1, NULL, &before); /* what went wrong the next read will say */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* The next line.  Before it waits for input, all lines so far are stored: a program that writes a
+ * line now and then need not fill a command to have it sent.  As lines_next(); -ERR_CLOSED also
+ * when the batch has failed. */
+static int next_line(struct run *r, struct lines *lines, struct span *ret_line, struct err *err)
+{
+    while (!lines_ready(lines)) {
+        struct pollfd p = {.fd = lines->fd, .events = POLLIN};
+        if (poll(&p, 1, 0) == 0) {
+            int rc = batch_flush(r->batch, err);
+            if (rc != 0)
+                return rc;
+            write_printed(r, 0);
+            (void)fflush(stdout); /* what failed is said at the end */
+            wait_for_input(lines->fd);
+        }
+        struct err why = {0};
+        int rc = interrupted ? -ERR_CLOSED : lines_fill(lines, &why);
+        if (rc == -ERR_SYSTEM)
+            return err_set(err, ERR_SYSTEM, "%s", why.text);
+        if (rc != 0 && interrupted)
+            return rc;
+    }
+    return lines_next(lines, ret_line, err);
+}
+
 static int push_bulk(struct run *r)
 {
     struct enqueue_options *o = r->options;
@@ -253,7 +295,7 @@ static int push_bulk(struct run *r)
     bool complete = false;
     while (rc == 0 && !interrupted) {
         struct span line;
-        int got = lines_next(&lines, &line, &err);
+        int got = next_line(r, &lines, &line, &err);
         if (got <= 0) {
             complete = got == LINES_END;
             break;
@@ -273,9 +315,10 @@ static int push_bulk(struct run *r)
         (void)close(fd); /* only read from */
     if (err.code == ERR_SYSTEM) {
         err_prefix(&err, "%s", o->bulk);
-        (void)complain(&err, EX_NOINPUT); /* finish_many() decides the exit code */
+        (void)complain(&err, EX_NOINPUT);
     }
-    return finish_many(r, "line", complete);
+    int code = finish_many(r, "line", complete);
+    return err.code == ERR_SYSTEM ? EX_NOINPUT : code;
 }
 
 static int push_repeated(struct run *r)

@@ -85,6 +85,7 @@ static const struct cli_option table[] = {
     {OPT_META, "meta", "KEY=VALUE", "Text handed to the handler, such as traceparent. Repeatable.",
      DOCUMENT},
     {OPT_TAG, "tag", "TEXT", "A searchable word. Repeatable.", DOCUMENT},
+    CLI_HEADING("Written into the job and checked, but not acted on by this version's worker:"),
     {OPT_GROUP, "group", "NAME", "Tenant or key, for fair shares and limits.", DOCUMENT},
     {OPT_UNIQUE, "unique", "KEY[:TTL]",
      "No second live job with this key in the queue. What follows the last colon is a TTL if it "
