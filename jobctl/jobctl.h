@@ -76,8 +76,8 @@ int verb_rm(struct jobctl *ctl);
 
 /* ---- help for them ------------------------------------------------------------------------ */
 
-/* Fills ctl->queues with the queues named (`count` 0 = those of --queue, of worker.yaml, or found in
- * Redis).  Exit code. */
+/* Fills ctl->queues with the queues named (`count` 0 = those of --queue, of worker.yaml, or found
+ * in Redis).  Exit code. */
 int jobctl_choose_queues(struct jobctl *ctl, int count, char **names);
 
 /* Says the error on standard error; returns `exit_code`. */

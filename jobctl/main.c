@@ -1,4 +1,5 @@
-/* jobctl - shows what lies in the queues and mends it: dead letters, parked and delayed jobs, workers.
+/* jobctl - shows what lies in the queues and mends it: dead letters, parked and delayed jobs,
+ * workers.
  *
  * A thin shell over common/inspect.h and common/repair.h.  Read next: verbs.c (what there is),
  * letters.c (most of it).

@@ -6,8 +6,8 @@
 #include "common/err.h"
 #include "jobctl/jobctl.h"
 
-/* Fills in the command line part of `ctl`.  A password in --url is wiped from argv.  0, or a negative
- * code with a text for the user (exit 64).  With `help` set nothing else is checked. */
+/* Fills in the command line part of `ctl`.  A password in --url is wiped from argv. 0, or a
+ * negative code with a text for the user (exit 64).  With `help` set nothing else is checked. */
 MUST_CHECK int jobctl_options_read(struct jobctl *ctl, int argc, char **argv, struct err *err);
 
 /* Appends the help of the program, of a noun, or of a verb, as the command line asks. */

@@ -10,9 +10,9 @@
 #include "common/text_table.h"
 
 static const struct table_column columns[] = {
-    {"INCARNATION", false, 0}, {"HOST", false, 40},   {"PID", true, 0},
-    {"SINCE", false, 0},       {"RUNNERS", true, 0},  {"BUSY", true, 0},
-    {"BEAT", true, 0},         {"QUEUES", false, 80}, {NULL, false, 0},
+    {"INCARNATION", false, 0}, {"HOST", false, 40},  {"PID", true, 0},      {"SINCE", false, 0},
+    {"PHASE", false, 20},      {"RUNNERS", true, 0}, {"BUSY", true, 0},     {"DONE", true, 0},
+    {"FAILED", true, 0},       {"BEAT", true, 0},    {"QUEUES", false, 80}, {NULL, false, 0},
 };
 
 struct listing {
@@ -48,14 +48,13 @@ static void add_cell(struct listing *l, const json_t *info, const char *name)
 
 static void add_since(struct listing *l, const json_t *info)
 {
-    const json_t *since = json_object_get(info, "since");
+    const json_t *since = json_object_get(info, "started_at_ms");
     char text[CLOCK_TEXT_BYTES] = "";
     if (json_is_integer(since)) {
         wall_format(json_integer_value(since), text);
-        table_cell_str(&l->table, text, &l->ctl->out);
-    } else {
-        add_cell(l, info, "since");
+        memcpy(text + 19, "Z", 2); /* whole seconds are enough here */
     }
+    table_cell_str(&l->table, text, &l->ctl->out);
 }
 
 static int on_worker(void *arg, const struct inspect_worker *worker, struct err *err)
@@ -74,8 +73,11 @@ static int on_worker(void *arg, const struct inspect_worker *worker, struct err 
     add_cell(l, info, "host");
     add_cell(l, info, "pid");
     add_since(l, info);
+    add_cell(l, info, "phase");
     add_cell(l, info, "runners");
     add_cell(l, info, "busy");
+    add_cell(l, info, "done");
+    add_cell(l, info, "failed");
     if (worker->beat >= 0)
         table_cell_int(&l->table, worker->beat, out);
     else
