@@ -109,6 +109,9 @@ void table_flush(struct text_table *t, struct buf *out)
 void table_cell(struct text_table *t, struct span text, struct buf *out)
 {
     size_t start = t->cells.len;
+    while (text.len > 0 && strchr(" \t\r\n", text.ptr[text.len - 1]) != NULL &&
+           text.ptr[text.len - 1] != '\0')
+        text.len--;
     table_add_safe(&t->cells, text);
     cut(&t->cells, start, t->columns[t->column].limit);
     if (t->cells.len == start)

@@ -276,24 +276,41 @@ static int on_failure_member(void *arg, const struct json_member *m, struct err 
     return 0;
 }
 
+/* The failures before the last, oldest first. */
+struct history {
+    struct buf *out; /* NULL: only count */
+    int count, shown;
+};
+
 static int on_history_item(void *arg, struct span item, enum json_kind kind, struct err *err)
 {
-    struct buf *out = arg;
-    if (kind != JK_OBJECT)
+    struct history *h = arg;
+    if (h->out == NULL) {
+        h->count++;
         return 0;
-    buf_add_str(out, "earlier\n");
-    return json_object_scan(item, 16, on_failure_member, out, err);
+    }
+    if (kind != JK_OBJECT || h->shown++ >= h->count)
+        return 0;
+    buf_add_str(h->out, "earlier\n");
+    return json_object_scan(item, 16, on_failure_member, h->out, err);
 }
 
 static void show_failures(struct buf *out, const struct record *r)
 {
+    struct history history = {0};
     int rc = 0;
     if (r->error.len > 0) {
         buf_add_str(out, "last failure\n");
         rc = json_object_scan(r->error, 16, on_failure_member, out, NULL);
     }
     if (rc == 0 && r->history.len > 0)
-        rc = json_array_scan(r->history, 16, on_history_item, out, NULL);
+        rc = json_array_scan(r->history, 16, on_history_item, &history, NULL);
+    if (rc == 0 && r->history.len > 0) {
+        /* The last of the history is the last failure, which stands above in full. */
+        history.out = out;
+        history.count -= r->error.len > 0;
+        rc = json_array_scan(r->history, 16, on_history_item, &history, NULL);
+    }
     if (rc != 0)
         buf_add_str(out, "  (unreadable)\n");
 }

@@ -233,6 +233,11 @@ class Letters(JobctlCase):
             self.assertNotIn("\x1b", result.out)
             self.assertEqual(self.jobctl("--json", "dead", "show", id).json()["document"],
                              DOCUMENT.decode())
+        self.client.lpush(DEAD, letter(5, history=[{"kind": "timeout", "attempt": 25},
+                                                   {"kind": "failed", "attempt": 26}]))
+        lines = self.jobctl("dead", "show", "j5").out.splitlines()
+        self.assertEqual([" ".join(l.split()) for l in lines if "kind" in l],
+                         ["kind failed", "kind timeout"])
         self.jobctl("dead", "show", "nobody", status=65)
         self.jobctl("dead", "show", status=64)
 

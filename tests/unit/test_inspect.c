@@ -238,7 +238,7 @@ static void test_columns_align(void **state)
     table_cell_str(&t, "", &out);
     table_cell_str(&t, "abcdefghij", &out);
     table_cell_int(&t, 7, &out);
-    table_cell_str(&t, "x\x1b[2J\ny\xc2\x9b", &out);
+    table_cell_str(&t, "x\x1b[2J\ny\xc2\x9b \n", &out);
     table_flush(&t, &out);
     assert_string_equal(out.data, "NAME        N  LAST\n"
                                   "gr\xc3\xbc\xc3\x9f    12345  -\n"
