@@ -1,5 +1,6 @@
 #!/bin/sh
 # lint.sh - holds the rules of the layout: who may include what, where keys and commands are spelled,
+# shellcheck disable=SC2046,SC2086 # file names of ours hold no blanks: lists of words are wanted
 # how long a file may be, that every option is documented, the format, and what cppcheck finds.
 set -u
 cd "$(dirname "$0")/.." || exit 1
