@@ -100,23 +100,52 @@ void settle_command(struct buf *out, const struct store_queue *q, const struct i
     }
 }
 
-static void log_end(const struct claim *c, const struct ending *e)
+static const char *what_follows(const struct claim *c, const struct ending *e)
 {
     const struct decision *d = &c->decision;
-    bool worth = d->failed || d->action != SETTLE_ACK;
-    enum log_level level = d->failed ? LOG_WARN : LOG_INFO;
-    if (e->kind == ENDING_UNBEGUN || !worth)
-        level = LOG_DEBUG;
+    switch (d->action) {
+    case SETTLE_ACK:
+        return e->kind == ENDING_EXPIRED ? "job expired"
+               : d->failed               ? "job failed, forgotten"
+                                         : "job done";
+    case SETTLE_RETRY:
+        return "job failed, to be retried";
+    case SETTLE_SCHEDULE:
+        return e->kind == ENDING_NOT_DUE ? "job scheduled" : "job snoozes";
+    case SETTLE_DEAD:
+        return "job failed for good, dead letter";
+    case SETTLE_PARK:
+        return "job parked";
+    case SETTLE_BACK:
+        return "job given back";
+    }
+    return "?";
+}
+
+/* Failures are worth a line; what went as it should is said at debug. */
+static enum log_level level_of(const struct claim *c, const struct ending *e)
+{
+    if (c->decision.failed)
+        return LOG_WARN;
+    bool as_it_should =
+        c->decision.action == SETTLE_ACK || e->kind == ENDING_UNBEGUN || e->kind == ENDING_NOT_DUE;
+    return as_it_should ? LOG_DEBUG : LOG_INFO;
+}
+
+static void log_end(const struct claim *c, const struct ending *e)
+{
+    enum log_level level = level_of(c, e);
     if (!log_on(level))
         return;
     const char *id = c->rec.id[0] != '\0' || !c->parsed ? c->rec.id : c->doc.id;
     struct span why = e->failure.message;
     if (why.len > 400)
         why.len = 400;
-    log_msg(level, worth ? "job did not succeed" : "job ended",
-            KV_STR("id", id[0] == '\0' ? "-" : id), KV_STR("type", c->parsed ? c->doc.type : "-"),
-            KV_STR("queue", c->queue->keys.name), KV_INT("attempt", c->rec.attempt),
-            KV_STR("next", settle_action_name(d->action)), KV_INT("delay_ms", d->delay_ms),
+    while (why.len > 0 && why.ptr[why.len - 1] == '\n')
+        why.len--;
+    log_msg(level, what_follows(c, e), KV_STR("id", id[0] == '\0' ? "-" : id),
+            KV_STR("type", c->parsed ? c->doc.type : "-"), KV_STR("queue", c->queue->keys.name),
+            KV_INT("attempt", c->rec.attempt), KV_INT("delay_ms", c->decision.delay_ms),
             KV_STR("reason", c->rec.reason), KV_SPAN("error", why));
 }
 
