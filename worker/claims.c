@@ -22,6 +22,7 @@ static void free_contents(struct claim *claim)
     buf_done(&claim->storage);
     buf_done(&claim->result);
     buf_done(&claim->message);
+    buf_done(&claim->stderr_tail);
     buf_done(&claim->record);
 }
 
@@ -87,6 +88,7 @@ struct claim *claims_add(struct claims *c, uint64_t seq, struct queue *q, struct
     buf_init(&claim->storage);
     buf_init(&claim->result);
     buf_init(&claim->message);
+    buf_init(&claim->stderr_tail);
     buf_init(&claim->record);
     uint32_t at = slot_of(c, seq);
     claim->chain = c->table[at];

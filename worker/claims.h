@@ -51,7 +51,8 @@ struct claim {
     bool killed; /* and SIGKILL */
     bool once; /* at-most-once: no token in Redis */
     struct buf result; /* from RESULT frames */
-    struct buf message; /* from MESSAGE frames: full text or tail of stderr */
+    struct buf message; /* from MESSAGE frames: the failure's full text */
+    struct buf stderr_tail; /* likewise: the last a program wrote to stderr */
     struct decision decision; /* with SETTLING */
     const char *outcome; /* with SETTLING: not NULL = somebody waits for this end (finish.h) */
     bool relays; /* its settlement leaves something in the outbox */

@@ -37,8 +37,7 @@ static void judge_begun(struct runner *r, struct claim *c, const struct child_en
     const struct slot *s = slots_get(w->slots, c->block, c->slot);
     if (s->begun_us > 0)
         e.failure.run_ms = (mono_us() - s->begun_us) / 1000;
-    if (c->message.len > 0)
-        e.failure.stderr_tail = buf_span(&c->message);
+    e.failure.stderr_tail = buf_span(&c->stderr_tail);
     claim_list_remove(c);
     settle_claim(w, c, &e);
 }

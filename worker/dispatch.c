@@ -125,6 +125,7 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     struct ending e = ENDING_INIT;
     char text[SLOT_MESSAGE_BYTES];
     dispatch_read_slot(s, &c->message, &e, text);
+    e.failure.stderr_tail = buf_span(&c->stderr_tail);
     int64_t us = s->returned_us - s->begun_us;
     if (us < 0 || us > INT64_C(1000) * 86400 * 1000000)
         us = UNKNOWN_JOB_US; /* the page is written beside untrusted code */

@@ -8,6 +8,8 @@
 #include "worker/produce.h"
 #include "worker/worker.h"
 
+enum { MESSAGE_MAX_BYTES = 8192 }; /* more than a record keeps */
+
 /* The claim a frame speaks of; NULL (with an error) if the runner does not have it. */
 static struct claim *claim_of(struct runner *r, const struct wire_frame *f)
 {
@@ -50,8 +52,8 @@ static void on_hello(struct runner *r)
 
 static void on_fatal(struct runner *r, const struct wire_frame *f)
 {
-    log_msg(LOG_ERROR, "runner cannot work", KV_INT("runner", r->block),
-            KV_SPAN("error", f->payload));
+    log_msg(LOG_ERROR, "a runner refuses a plugin; its types are not run by it",
+            KV_INT("runner", r->block), KV_SPAN("error", f->payload));
 }
 
 static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
@@ -69,7 +71,7 @@ static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
         return 0;
     case WIRE_MESSAGE:
         if (c != NULL)
-            keep(&c->message, f, 2 * RECORD_MESSAGE_BYTES);
+            keep(f->flags & WIRE_FLAG_STDERR ? &c->stderr_tail : &c->message, f, MESSAGE_MAX_BYTES);
         return 0;
     case WIRE_PROGRESS:
         if (c != NULL && f->payload.len > 0)

@@ -24,8 +24,13 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
         bool json_text = c->rec.kind != RECORD_RAW &&
                          json_validate(c->rec.job, limits->max_depth, NULL, NULL) == 0;
         if (!raw && !json_text) {
-            struct record old = c->rec;
-            record_from_raw(old.job, &c->storage, &c->rec);
+            struct record kept = c->rec; /* its counters and history, should it be a wrapped one */
+            record_from_raw(kept.job, &c->storage, &c->rec);
+            kept.kind = c->rec.kind;
+            kept.job = c->rec.job;
+            kept.raw64 = c->rec.raw64;
+            kept.raw_bytes = c->rec.raw_bytes;
+            c->rec = kept;
         }
         ret->kind = ENDING_BAD_DOCUMENT;
         ret->failure.message = SPAN_OF_STR(text->text);

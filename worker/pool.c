@@ -225,6 +225,7 @@ void runner_send(struct runner *r, struct claim *c)
         .type = SPAN_OF_STR(c->doc.type),
         .args = c->doc.args,
         .meta = c->doc.meta,
+        .no_result = (c->doc.has & (DOC_HAS_KEEP | DOC_HAS_REPLY_TO)) == 0,
     };
     wire_write_job(&r->out, (uint16_t)slot, c->seq, &job);
     c->state = CLAIM_SENT;

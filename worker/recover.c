@@ -184,6 +184,7 @@ static void read_out(struct recovery *r, int block, int index, struct claim *c)
     if (rc == 0) {
         buf_add_span(&c->message, out.message);
         buf_add_span(&c->result, out.result);
+        buf_add_span(&c->stderr_tail, out.stderr_tail);
     } else {
         log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
                 KV_STR("error", err.text));
@@ -209,6 +210,7 @@ static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BY
         if (s->has_out && r->worker->state_dir != NULL)
             read_out(r, block, index, c);
         dispatch_read_slot(s, &c->message, e, text);
+        e->failure.stderr_tail = buf_span(&c->stderr_tail);
         return;
     case SLOT_BEGUN:
         e->kind = ENDING_LOST;
