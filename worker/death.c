@@ -4,13 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "worker/lifecycle.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, QUICK_DEATH_MS = 1000 };
+enum {
+    BACKOFF_FIRST_MS = 100,
+    BACKOFF_MAX_MS = 10000,
+    QUICK_DEATH_MS = 1000,
+    BURST_DEATHS_MAX = 8
+};
 
 /* What is to be said of the job that was being run. */
 static void judge_begun(struct runner *r, struct claim *c, const struct child_end *end)
@@ -82,6 +89,10 @@ static void back_off(struct worker *w, const struct runner *r)
     p->start_mono_ms = now + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS);
     log_msg(LOG_ERROR, "runners die before their first job; backing off",
             KV_INT("deaths", p->quick_deaths), KV_INT("wait_ms", p->start_mono_ms - now));
+    if (w->burst && p->quick_deaths >= BURST_DEATHS_MAX) {
+        w->exit_code = EX_SOFTWARE;
+        lifecycle_stop(w, "no runner can be started");
+    }
 }
 
 static bool is_ours(void *arg, pid_t pid)

@@ -47,6 +47,8 @@ static void on_hello(struct runner *r)
 {
     if (r->state == RUNNER_STARTING)
         r->state = RUNNER_READY;
+    if (r->generation != r->worker->pool.generation)
+        pool_balance(r->worker); /* a reload came while it started */
     worker_wake(r->worker);
 }
 
