@@ -147,7 +147,7 @@ valgrind: all ## the main path under valgrind: a burst over a private Redis
 
 .PHONY: deps run demo
 deps: ## install what is missing (Debian and Ubuntu, through apt)
-	$(Q)sh scripts/deps.sh $(if $(filter run demo,$(MAKECMDGOALS)),build,test)
+	$(Q)sh scripts/deps.sh $(if $(filter run demo,$(MAKECMDGOALS)),run,test)
 run: deps ## set everything up and work: private Redis, worker, sample jobs; ^C ends all
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)exec sh scripts/run.sh

@@ -1,19 +1,21 @@
 #!/bin/sh
-# deps.sh [build|test|lint|all] - installs what is missing, on Debian and Ubuntu through apt-get, with
+# deps.sh [build|run|test|lint|all] - installs what is missing, on Debian and Ubuntu through apt-get, with
 # sudo if we are not root. Says first what it will install; asks no network when nothing is missing.
 set -eu
 
 build="gcc make pkg-config libhiredis-dev libuv1-dev libjansson-dev libyaml-dev libssl-dev redis-tools"
+run="python3-minimal" # for the sample program handler
 test="libcmocka-dev python3 python3-redis supervisor clang valgrind nodejs npm openssl procps ca-certificates"
 lint="clang-format cppcheck shellcheck"
 
 case ${1:-build} in
     build) wanted=$build ;;
-    test) wanted="$build $test" ;;
+    run) wanted="$build $run" ;;
+    test) wanted="$build $run $test" ;;
     lint) wanted=$lint ;;
-    all) wanted="$build $test $lint" ;;
+    all) wanted="$build $run $test $lint" ;;
     *)
-        echo "usage: deps.sh [build|test|lint|all]" >&2
+        echo "usage: deps.sh [build|run|test|lint|all]" >&2
         exit 64
         ;;
 esac
