@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc make pkg-config libhiredis-dev libuv1-dev libjansson-dev libyaml-dev libssl-dev redis-tools"
-run="python3-minimal" # for the sample program handler
+run="python3" # for the sample program handler
 test="libcmocka-dev python3 python3-redis supervisor clang valgrind nodejs npm openssl procps ca-certificates"
 lint="clang-format cppcheck shellcheck"
 
