@@ -119,8 +119,8 @@ static bool queues_empty(const struct worker *w)
 static void check_burst(struct worker *w)
 {
     if (!w->burst || w->phase != PHASE_RUNNING || !w->synced || w->claims.count > 0 ||
-        claims_open(w) || !settle_idle(w) || w->recoveries != NULL || w->takeovers != NULL ||
-        dispatch_idle_runners(w) == 0 || !queues_empty(w))
+        claims_open(w) || !settle_idle(w) || outbox_busy(w) || w->recoveries != NULL ||
+        w->takeovers != NULL || dispatch_idle_runners(w) == 0 || !queues_empty(w))
         return;
     w->exit_code = w->dead_count > 0 ? 1 : 0;
     lifecycle_stop(w, "every queue is drained");
@@ -142,7 +142,8 @@ static void stop_step(struct worker *w)
 {
     while (w->ready.first != NULL)
         dispatch_give_back(w, w->ready.last);
-    bool jobs_done = pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w);
+    bool jobs_done =
+        pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w) && !outbox_busy(w);
     if (w->phase == PHASE_DRAINING)
         pool_drain_idle(w);
     if (pool_alive(&w->pool) > 0)

@@ -20,7 +20,16 @@ struct relay {
 void outbox_soon(struct queue *q)
 {
     q->outbox_mono_ms = 0;
+    q->outbox_dirty = true;
     worker_wake(q->worker);
+}
+
+bool outbox_busy(const struct worker *w)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        if (w->queues[i]->outbox_dirty || w->queues[i]->outbox_under_way > 0)
+            return true;
+    return false;
 }
 
 static void look_again(struct queue *q, int64_t in_ms)
@@ -100,6 +109,7 @@ static void on_page(void *arg, const struct redisReply *reply)
         return;
     }
     q->outbox_more = reply->elements == PAGE;
+    q->outbox_dirty = q->outbox_more;
     for (size_t i = reply->elements; i > 0; i--) /* the oldest first */
         relay_one(q, (struct span){reply->element[i - 1]->str, (size_t)reply->element[i - 1]->len});
     if (q->outbox_under_way == 0)

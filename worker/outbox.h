@@ -7,6 +7,7 @@
 #ifndef BL_WORKER_OUTBOX_H
 #define BL_WORKER_OUTBOX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct worker;
@@ -16,6 +17,8 @@ enum { OUTBOX_LOOK_MS = 5000 };
 
 /* Something of ours was just left there. */
 void outbox_soon(struct queue *q);
+/* Something of ours is still on its way: a worker that stops waits for it. */
+bool outbox_busy(const struct worker *w);
 /* Looks where it is time; returns when to look again, mono ms. */
 int64_t outbox_run(struct worker *w, int64_t now_mono_ms);
 

@@ -132,11 +132,15 @@ void pool_retire(struct runner *r)
 
 void pool_drain_idle(struct worker *w)
 {
-    for (int i = 0; i < w->pool.block_count; i++)
-        if (runner_idle(w->pool.runners[i]))
-            drain_runner(w->pool.runners[i]);
-        else if (w->pool.runners[i]->state == RUNNER_STARTING)
-            runner_kill(w->pool.runners[i], "");
+    for (int i = 0; i < w->pool.block_count; i++) {
+        struct runner *r = w->pool.runners[i];
+        if (runner_idle(r)) {
+            drain_runner(r);
+        } else if (r->state == RUNNER_STARTING) {
+            r->shutdown_kill = true;
+            runner_kill(r, "");
+        }
+    }
 }
 
 bool runner_worn_out(const struct runner *r)
