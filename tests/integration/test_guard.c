@@ -293,11 +293,20 @@ static void a_pid_that_leads_no_session_is_spared(void **state)
     atomic_store(&slots_header(s.page)->runner_pid[0], f.program);
     slots_header(s.page)->runner_start[0] = child_start_ticks(f.program);
     /* Nor does a runner's page make the guard kill what is not in that runner's session. */
-    pid_t self = getpid();
-    slots_header(s.page)->runner_start[1] = child_start_ticks(self);
-    atomic_store(&slots_header(s.page)->runner_pid[1], self);
+    pid_t stranger = fork(); /* in our session, which it does not lead */
+    assert_true(stranger >= 0);
+    if (stranger == 0) {
+        for (int fd = 0; fd < 256; fd++)
+            close(fd); /* above all the guard's pipe, whose end it waits for */
+        pause_forever();
+    }
+    slots_header(s.page)->runner_start[1] = child_start_ticks(stranger);
+    atomic_store(&slots_header(s.page)->runner_pid[1], stranger);
     atomic_store(&slots_runner_page(s.page, 1)->program_pgid, f.program);
     guard_end(&s);
+    assert_int_equal(child_wait_dead(stranger, 0), 0); /* alive */
+    assert_int_equal(kill(stranger, SIGKILL), 0);
+    assert_int_equal(child_wait_dead(stranger, HANG_MS), 1);
     assert_family_lives_then_end_it(&f);
     reap_all();
 }
