@@ -15,7 +15,8 @@
 #include "common/err.h"
 #include "common/token.h"
 
-/* Chooses and makes the directory.  `option` NULL = /var/lib/bucketline for root, else
+/* Chooses and makes the directory.  `option` NULL = $STATE_DIRECTORY where systemd (or who
+ * else starts us) set it, else /var/lib/bucketline for root, else
  * $XDG_STATE_HOME/bucketline or ~/.local/state/bucketline; "" = none: `*ret_dir` is NULL.  It must be
  * ours, writable by nobody else, and on no network file system (flock would lie).  `*ret_dir` is
  * absolute; caller owns.  -ERR_SYSTEM, -ERR_PERMISSION, -ERR_UNSUPPORTED. */

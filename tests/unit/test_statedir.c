@@ -129,6 +129,21 @@ static void the_users_default_follows_the_environment(void **state)
     free(dir);
 }
 
+static void what_systemd_gives_is_taken(void **state)
+{
+    (void)state;
+    char path[PATH_MAX], *dir = NULL;
+    struct err err = {0};
+    snprintf(path, sizeof path, "%s/given:%s/second", root, root);
+    setenv("STATE_DIRECTORY", path, 1);
+    int rc = statedir_prepare(NULL, &dir, &err);
+    unsetenv("STATE_DIRECTORY");
+    assert_int_equal(rc, 0);
+    snprintf(path, sizeof path, "%s/given", root);
+    assert_string_equal(dir, path);
+    free(dir);
+}
+
 static void none_is_none(void **state)
 {
     (void)state;
@@ -358,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_directory_is_made_for_us_alone),
         TEST(the_users_default_follows_the_environment),
+        TEST(what_systemd_gives_is_taken),
         TEST(none_is_none),
         TEST(a_directory_that_is_not_safe_is_refused),
         TEST(root_makes_it_for_the_user_it_becomes),
