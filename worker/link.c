@@ -2,8 +2,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "common/clock.h"
+#include "worker/lifecycle.h"
 #include "worker/liveness.h"
 #include "worker/reconcile.h"
 #include "worker/worker.h"
@@ -101,6 +103,10 @@ static void on_down(void *arg, const struct err *why, bool was_ready)
                           : "Redis is away, trying for ever",
                 KV_STR("error", why->text), KV_INT("skipped", skipped),
                 KV_INT("running", pool_running(&w->pool)));
+    if (w->burst && w->phase == PHASE_STARTING) {
+        w->exit_code = EX_UNAVAILABLE;
+        lifecycle_stop(w, "a burst needs Redis now");
+    }
     worker_wake(w);
 }
 

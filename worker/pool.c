@@ -452,6 +452,14 @@ int pool_alive(const struct pool *p)
     return n;
 }
 
+int pool_busy(const struct pool *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->block_count; i++)
+        n += p->runners[i]->jobs.count > 0;
+    return n;
+}
+
 int pool_running(const struct pool *p)
 {
     int n = 0;

@@ -120,6 +120,7 @@ void pool_flush(struct worker *w);
 int64_t pool_deadlines(struct worker *w, int64_t now_mono_ms);
 /* How many processes of ours are alive. */
 int pool_alive(const struct pool *p);
+int pool_busy(const struct pool *p); /* runners with a job */
 int pool_running(const struct pool *p); /* jobs sent and not returned */
 /* Blocks the slots page needs for so many runners: old and new generation side by side. */
 int pool_blocks(int runners);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "worker/dispatch.h"
 #include "worker/notify.h"
 #include "worker/worker.h"
 
@@ -35,10 +34,9 @@ static json_t *describe(struct worker *w)
     return json_pack("{s:s, s:i, s:s, s:s, s:I, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "host",
                      host, "pid", (int)getpid(), "version", BL_VERSION, "phase",
                      phase_name(w->phase), "started_at_ms", (json_int_t)w->started_wall_ms,
-                     "queues", queues, "runners", w->pool.wanted, "busy",
-                     pool_alive(&w->pool) - dispatch_idle_runners(w), "held", w->claims.count,
-                     "done", (json_int_t)done, "failed", (json_int_t)failed, "retried",
-                     (json_int_t)retried, "dead", (json_int_t)dead);
+                     "queues", queues, "runners", w->pool.wanted, "busy", pool_busy(&w->pool),
+                     "held", w->claims.count, "done", (json_int_t)done, "failed",
+                     (json_int_t)failed, "retried", (json_int_t)retried, "dead", (json_int_t)dead);
 }
 
 void stats_publish(struct worker *w)
@@ -86,5 +84,6 @@ void stats_dump(struct worker *w)
 
 void stats_notify(struct worker *w)
 {
-    notify_watchdog(&w->notify);
+    if (w->phase != PHASE_STARTING)
+        notify_watchdog(&w->notify);
 }
