@@ -49,7 +49,8 @@ const char *statedir_network_name(unsigned fs_type)
 
 static char *default_dir(struct err *err)
 {
-    const char *given = getenv("STATE_DIRECTORY"); /* systemd's StateDirectory=, ':' between several */
+    const char *given =
+        getenv("STATE_DIRECTORY"); /* systemd's StateDirectory=, ':' between several */
     if (given != NULL && given[0] == '/')
         return xstrndup(given, strcspn(given, ":"));
     if (geteuid() == 0)
