@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -43,6 +44,21 @@ static _Noreturn void pause_forever(void)
 {
     for (;;)
         pause();
+}
+
+/* A fork that pauses, and does not outlive a test that was ended half-way. */
+static pid_t fork_pausing(void)
+{
+    pid_t self = getpid();
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1 || getppid() != self)
+            _exit(1);
+        pause_forever();
+    }
+    return pid;
 }
 
 /* The runner's end: tells the program's group and stays. */
@@ -89,7 +105,8 @@ static struct family family_start(struct slots *page, int index)
                               .envp = environ,
                               .fds = rows,
                               .fd_count = (int)ARRAY_COUNT(rows),
-                              .new_session = true};
+                              .new_session = true,
+                              .die_with_parent = true};
     spec.exe_fd = child_open_self(NULL, &err);
     assert_true(spec.exe_fd >= 0);
     assert_int_equal(child_start(&spec, &f.runner, &err), 0);
@@ -208,10 +225,7 @@ static void a_killed_worker_leaves_nothing_running(void **state)
     struct setup s;
     setup_start(&s, "finish", "6000", "8000");
     struct family a = family_start(s.page, 0), b = family_start(s.page, 3);
-    fflush(NULL);
-    pid_t worker = fork(); /* from now on the only one with the pipe */
-    if (worker == 0)
-        pause_forever();
+    pid_t worker = fork_pausing(); /* from now on the only one with the pipe */
     close(s.pipe_fd);
     s.pipe_fd = -1;
     assert_false(readable_within(a.life_fd, 0));
