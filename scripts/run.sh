@@ -13,16 +13,20 @@ data=${BUCKETLINE_PRIVATE_DATA:-$state/redis}
 build=${BUCKETLINE_BUILD:-build}
 worker_pid=
 
+# A second ^C goes to the worker, which then ends at once instead of finishing what has begun.
 end() {
-    trap '' INT TERM
+    trap 'kill -TERM "$worker_pid" 2>/dev/null' INT TERM HUP
     if [ -n "$worker_pid" ]; then
         kill -TERM "$worker_pid" 2>/dev/null
-        wait "$worker_pid"
+        while kill -0 "$worker_pid" 2>/dev/null; do
+            wait "$worker_pid" # ends early when a signal is trapped
+        done
     fi
+    trap '' INT TERM HUP
     private_redis_stop
     exit "${1:-0}"
 }
-trap 'echo; echo "ending: worker first, Redis last"; end 0' INT TERM
+trap 'echo; echo "ending: worker first, Redis last"; end 0' INT TERM HUP
 
 private_redis_start "$dir" "$data" 6379 || exit 1
 export BUCKETLINE_REDIS_URL="unix://$redis_socket"
@@ -31,7 +35,10 @@ A private Redis for trying things out: $redis_socket$([ "$redis_port" -ne 0 ] &&
 Its data lie in $data
 TEXT
 
-setsid setpriv --pdeathsig TERM "$build/worker" -c worker.yaml --log-level debug 9>&- &
+# Its journal lies with the data it belongs to, apart from that of a worker of another Redis.
+STATE_DIRECTORY=$data/worker \
+    setsid setpriv --pdeathsig TERM "$build/worker" -c worker.yaml --log-level debug \
+    8>&- 9>&- </dev/null &
 worker_pid=$!
 
 echo "Pushing a sample job of each kind:"
