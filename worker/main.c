@@ -21,6 +21,7 @@
 #include "worker/pidfile.h"
 #include "worker/privileges.h"
 #include "worker/runner/runner.h"
+#include "worker/statedir.h"
 
 enum {
     OPT_CHECK = CLI_LONG_ONLY,
@@ -200,15 +201,31 @@ static int load_config(const struct arguments *a, struct config *cfg)
     return -1;
 }
 
+/* While we are root: a place for the state that the user could not make himself. */
+static int make_state_dir(struct config *cfg, const struct privileges *p, struct err *err)
+{
+    char *dir = NULL;
+    if (geteuid() != 0)
+        return 0;
+    int rc = statedir_make_for(cfg->state_dir, p->uid, p->gid, &dir, err);
+    if (rc == 0 && dir != NULL) {
+        free(cfg->state_dir);
+        cfg->state_dir = dir;
+    }
+    return rc;
+}
+
 /* Root changes to `user:` here, before any plugin is loaded and any file is written. */
-static int change_user(const struct config *cfg)
+static int change_user(struct config *cfg)
 {
     struct privileges p;
     struct err err = {0};
     if (cfg->user != NULL) {
         int rc = privileges_find(cfg->user, &p, &err);
         if (rc == 0) {
-            rc = privileges_change(&p, &err);
+            rc = make_state_dir(cfg, &p, &err);
+            if (rc == 0)
+                rc = privileges_change(&p, &err);
             privileges_done(&p);
         }
         if (rc < 0) {
