@@ -266,8 +266,8 @@ struct store_beat {
 /* Pair `i` of a look's reply; false when it is no valid pair. */
 bool store_read_look(const struct redisReply *reply, size_t i, struct store_beat *ret);
 size_t store_look_count(const struct redisReply *reply);
-/* Removes a dead owner and its info if its counter still stands at `counter` (-1 = absent).  Reply
- * 1/0. */
+/* Removes a dead owner and its info if its counter still stands at `counter` (-1 = absent, -2 =
+ * wherever it stands: it is known to be gone).  Reply 1/0. */
 void store_cmd_drop_owner(struct buf *out, const struct store_globals *g,
                           const struct incarnation *inc, int64_t counter);
 /* bucketline:workers has another type: rename it aside.  Reply 1/0. */

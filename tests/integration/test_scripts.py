@@ -522,6 +522,12 @@ class Owners(ScriptCase):
         self.assertEqual(1, self.call("drop_owner", [WORKERS, INFO], [ME, "5"]))
         self.assertEqual({WORKERS: {OTHER: b"6"}, INFO: {OTHER: b"{}"}}, self.dump())
 
+    def test_who_is_known_to_be_gone_is_dropped_wherever_the_counter_stands(self):
+        self.client.hset(WORKERS, mapping={ME: 5, OTHER: 6})
+        self.assertEqual(1, self.call("drop_owner", [WORKERS, INFO], [ME, "-2"]))
+        self.assertEqual(1, self.call("drop_owner", [WORKERS, INFO], [ME, "-2"]))
+        self.assertEqual({WORKERS: {OTHER: b"6"}}, self.dump())
+
     def test_an_unlisted_worker_is_dropped(self):
         self.client.hset(INFO, ME, "{}")
         self.assertEqual(1, self.call("drop_owner", [WORKERS, INFO], [ME, "-1"]))

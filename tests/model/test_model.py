@@ -10,11 +10,12 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import model
+import model_beats
 import model_journal
 import model_links
 from explorer import explore
 
-MODELS = [model, model_journal, model_links]
+MODELS = [model, model_journal, model_links, model_beats]
 
 
 class Models(unittest.TestCase):
