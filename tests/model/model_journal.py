@@ -326,7 +326,7 @@ FULL = QUICK + [
     ("one machine, two crashes", Bounds(workers=1, crashes=2, sequences=4)),
     ("two jobs, two workers", Bounds(losses=2)),
     ("two jobs, two workers, suspicion", Bounds(suspicions=1, other_machine=True)),
-    ("two jobs, one rollback", Bounds(losses=0, rollbacks=1)),
+    ("two jobs, one worker, one rollback", Bounds(workers=1, losses=0, rollbacks=1, sequences=4)),
     ("one job, every fault", Bounds(jobs=1, suspicions=1, rollbacks=1, other_machine=True)),
 ]
 MUTANT_RUNS = [
