@@ -7,6 +7,13 @@
 #include "worker/settle.h"
 #include "worker/worker.h"
 
+/* Did an attempt of it begin?  What merely waited, was scheduled or parked for its type did not. */
+static bool has_begun(const struct record *r)
+{
+    return r->attempt > 0 || r->crashes > 0 || r->lost > 0 || r->interrupted > 0 ||
+           r->snoozes > 0 || r->error.len > 0;
+}
+
 void intake_judge(struct claim *c, const struct document_limits *limits, int64_t now_wall_ms,
                   struct err *text, struct ending *ret)
 {
@@ -38,8 +45,7 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
     }
     const struct document *d = &c->doc;
     c->parsed = true;
-    if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms && c->rec.attempt == 0 &&
-        c->rec.crashes == 0) {
+    if ((d->has & DOC_HAS_EXPIRES) && d->expires_at_ms <= now_wall_ms && !has_begun(&c->rec)) {
         ret->kind = ENDING_EXPIRED;
     } else if (c->rec.kind == RECORD_PLAIN && (d->has & DOC_HAS_DELAY) && d->at_ms > 0) {
         ret->kind = ENDING_NOT_DUE;
