@@ -219,5 +219,6 @@ void claim_run(struct worker *w)
         probe_empty_queues(w, now);
         if (!send_claim(w, q, room < STORE_CLAIM_MAX ? room : STORE_CLAIM_MAX))
             return;
+        queue_picked(w->queues, w->queue_count, q, now);
     }
 }

@@ -44,21 +44,27 @@ static bool worth_a_claim(const struct queue *q, int64_t now_mono_ms)
 struct queue *queue_pick(struct queue *const *queues, int count, int64_t now_mono_ms)
 {
     struct queue *best = NULL;
-    int total = 0;
     for (int i = 0; i < count; i++) {
         struct queue *q = queues[i];
         if (!worth_a_claim(q, now_mono_ms))
             continue;
         if (q->weight == 0)
             return q;
-        q->credit += q->weight;
-        total += q->weight;
-        if (best == NULL || q->credit > best->credit)
+        if (best == NULL || q->credit + q->weight > best->credit + best->weight)
             best = q;
     }
-    if (best != NULL)
-        best->credit -= total;
     return best;
+}
+
+void queue_picked(struct queue *const *queues, int count, struct queue *picked, int64_t now_mono_ms)
+{
+    for (int i = 0; i < count; i++) {
+        struct queue *q = queues[i];
+        if (picked->weight == 0 || !worth_a_claim(q, now_mono_ms))
+            continue;
+        q->credit += q->weight;
+        picked->credit -= q->weight;
+    }
 }
 
 int64_t estimate_us(int64_t old_us, int64_t us)

@@ -50,8 +50,12 @@ void queue_free(struct queue *q);
 bool queue_open(const struct queue *q, int64_t now_mono_ms);
 
 /* Which of `queues` to claim from next: the first open one with `maybe` in strict order; among
- * weighted ones by smooth weighted round robin.  NULL = none. */
+ * weighted ones by smooth weighted round robin.  NULL = none.  Changes nothing: only a claim that
+ * was sent counts as a queue's turn. */
 struct queue *queue_pick(struct queue *const *queues, int count, int64_t now_mono_ms);
+/* It was the turn of `picked`, which queue_pick() named for the same arguments. */
+void queue_picked(struct queue *const *queues, int count, struct queue *picked,
+                  int64_t now_mono_ms);
 
 /* A job of it took `us`: the estimate jumps up at once and comes down slowly, so that nothing is
  * claimed behind a slow job on the strength of an old average. */

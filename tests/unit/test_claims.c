@@ -101,8 +101,12 @@ static void test_weighted_queues_share_by_weight(void **state)
         {.maybe = true, .weight = 5}, {.maybe = true, .weight = 2}, {.maybe = true, .weight = 1}};
     struct queue *list[] = {&q[0], &q[1], &q[2]};
     int picks[3] = {0};
-    for (int i = 0; i < 800; i++)
-        picks[queue_pick(list, 3, 0) - q]++;
+    for (int i = 0; i < 800; i++) {
+        struct queue *picked = queue_pick(list, 3, 0);
+        assert_ptr_equal(queue_pick(list, 3, 0), picked); /* to ask is no turn */
+        queue_picked(list, 3, picked, 0);
+        picks[picked - q]++;
+    }
     assert_int_equal(picks[0], 500);
     assert_int_equal(picks[1], 200);
     assert_int_equal(picks[2], 100);
