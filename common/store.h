@@ -178,6 +178,7 @@ void store_cmd_rpop(struct buf *out, const struct store_queue *q, int count);
 void store_cmd_rpush(struct buf *out, const struct store_queue *q, const struct span *records,
                      int count);
 void store_cmd_push_dead(struct buf *out, const struct store_queue *q, struct span record);
+void store_cmd_push_parked(struct buf *out, const struct store_queue *q, struct span record);
 
 /* ---- settling ---------------------------------------------------------------------------- */
 

@@ -115,6 +115,11 @@ void store_cmd_push_dead(struct buf *out, const struct store_queue *q, struct sp
     push(out, "LPUSH", q->dead, &record, 1);
 }
 
+void store_cmd_push_parked(struct buf *out, const struct store_queue *q, struct span record)
+{
+    push(out, "LPUSH", q->parked, &record, 1);
+}
+
 void store_cmd_push(struct buf *out, const struct store_queue *q, const struct span *docs,
                     int count)
 {

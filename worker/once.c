@@ -11,13 +11,14 @@
 #include "worker/link.h"
 #include "worker/worker.h"
 
-enum { ONCE_SECONDS = 2, ONCE_REFUSED_MS = 1000 };
+enum { ONCE_SECONDS = 2, ONCE_REFUSED_MS = 1000, WRONGTYPE_LOOK_MS = 5000 };
 
 struct once {
     struct worker *worker;
     struct redis_link *link;
     bool waiting;
     bool empty; /* the last pop found nothing */
+    int looks; /* lengths asked for, to find the list of another type */
     int64_t again_mono_ms;
 };
 
@@ -36,8 +37,11 @@ void once_decision(struct claim *c, const struct ending *e)
         if (e->kind == ENDING_UNBEGUN)
             return;
         break;
-    case SETTLE_RETRY:
     case SETTLE_PARK:
+        if (e->kind == ENDING_NEWER)
+            return; /* kept as it is, for a worker that knows it */
+        break;
+    case SETTLE_RETRY:
         break;
     }
     if (c->rec.reason[0] == '\0')
@@ -62,10 +66,12 @@ void once_command(struct buf *out, const struct claim *c)
             out, q, c->decision.at_ms >= 0 ? c->decision.at_ms : wall_ms() + c->decision.delay_ms,
             buf_span(&c->record));
         return;
+    case SETTLE_PARK:
+        store_cmd_push_parked(out, q, bytes);
+        return;
     case SETTLE_DEAD:
     case SETTLE_ACK:
     case SETTLE_RETRY:
-    case SETTLE_PARK:
         store_cmd_push_dead(out, q, buf_span(&c->record));
         return;
     }
@@ -77,6 +83,42 @@ static void take_in(struct worker *w, struct queue *q, const redisReply *record)
         (void)intake(w, q, w->next_seq++, (struct span){record->str, (size_t)record->len});
 }
 
+static void on_looked(void *arg, const struct redisReply *reply)
+{
+    struct queue *q = arg;
+    struct worker *w = q->worker;
+    struct err err = {0};
+    if (w->once == NULL)
+        return;
+    w->once->looks--;
+    if (store_classify(reply, &err) == STORE_WRONGTYPE) {
+        q->blocked_until_mono_ms = mono_ms() + WRONGTYPE_LOOK_MS;
+        log_msg(LOG_ERROR, "queue cannot be popped from; left alone for 5 s",
+                KV_STR("queue", q->keys.name), KV_STR("key", q->keys.list),
+                KV_STR("error", err.text));
+    }
+    worker_wake(w);
+}
+
+/* One list of another type fails the pop of them all, and the reply does not say which it is: looks
+ * for it, so that the others are served. */
+static void look_for_wrong_type(struct once *o)
+{
+    struct worker *w = o->worker;
+    struct buf cmd = BUF_INIT;
+    for (int i = 0; i < w->queue_count; i++) {
+        struct queue *q = w->queues[i];
+        if (q->delivery != DELIVERY_AT_MOST_ONCE || !queue_open(q, mono_ms()))
+            continue;
+        buf_clear(&cmd);
+        store_cmd_length(&cmd, &q->keys);
+        if (redis_link_send(w->main, buf_span(&cmd), on_looked, q) < 0)
+            break;
+        o->looks++;
+    }
+    buf_done(&cmd);
+}
+
 static void on_popped(void *arg, const struct redisReply *reply)
 {
     struct once *o = arg;
@@ -84,6 +126,13 @@ static void on_popped(void *arg, const struct redisReply *reply)
     struct err err = {0};
     o->waiting = false;
     enum store_answer answer = store_classify(reply, &err);
+    if (answer == STORE_WRONGTYPE) {
+        look_for_wrong_type(o);
+        if (o->looks == 0) /* the main connection is not there */
+            o->again_mono_ms = mono_ms() + ONCE_REFUSED_MS;
+        worker_wake(w);
+        return;
+    }
     if (answer != STORE_OK) {
         if (answer != STORE_GONE && strncmp(err.text, "UNBLOCKED", 9) != 0) {
             o->again_mono_ms = mono_ms() + ONCE_REFUSED_MS;
@@ -134,14 +183,15 @@ void once_run(struct worker *w)
     const struct store_queue *queues[64];
     int n = 0;
     for (int i = 0; i < w->queue_count && n < (int)ARRAY_COUNT(queues); i++)
-        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && !w->queues[i]->retired)
+        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && queue_open(w->queues[i], mono_ms()))
             queues[n++] = &w->queues[i]->keys;
     if (n == 0 || !worker_claiming(w) || w->ready.count >= dispatch_idle_runners(w))
         return;
     if (w->once == NULL)
         w->once = once_new(w);
     struct once *o = w->once;
-    if (o->waiting || redis_link_state(o->link) != LINK_READY || mono_ms() < o->again_mono_ms)
+    if (o->waiting || o->looks > 0 || redis_link_state(o->link) != LINK_READY ||
+        mono_ms() < o->again_mono_ms)
         return;
     struct buf cmd = BUF_INIT;
     store_cmd_brpop(&cmd, queues, n, w->burst ? 1 : ONCE_SECONDS);
@@ -174,7 +224,7 @@ bool once_idle(const struct worker *w)
 bool once_drained(const struct worker *w)
 {
     for (int i = 0; i < w->queue_count; i++)
-        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && !w->queues[i]->retired)
+        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && queue_open(w->queues[i], mono_ms()))
             return w->once != NULL && w->once->empty;
     return true;
 }

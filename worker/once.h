@@ -3,7 +3,7 @@
  *
  * The pop is the whole claim: nothing lies in `run`, a job is lost if we die with it, and none is
  * ever begun twice.  A failure goes to the dead letters, there is no retry.  What was popped and not
- * begun when the worker stops is pushed back.
+ * begun when the worker stops is pushed back.  A record newer than we know is parked untouched.
  */
 #ifndef BL_WORKER_ONCE_H
 #define BL_WORKER_ONCE_H

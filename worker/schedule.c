@@ -184,10 +184,11 @@ int64_t schedule_run(struct worker *w, int64_t now_mono_ms)
         return next;
     for (int i = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
-        if (q->retired || q->delivery == DELIVERY_AT_MOST_ONCE)
+        if (q->retired)
             continue;
         next = earlier(next, move_due(w, q, now_mono_ms));
-        next = earlier(next, look_at_parked(w, q, now_mono_ms));
+        if (q->delivery == DELIVERY_AT_LEAST_ONCE) /* it would go into `run` */
+            next = earlier(next, look_at_parked(w, q, now_mono_ms));
     }
     return next;
 }

@@ -306,6 +306,7 @@ static void claiming(void **state)
     const struct span records[] = {{"r1", 2}, {"", 0}};
     CHECK("RPUSH queue:a r1 ''", store_cmd_rpush(out, q, records, 2));
     CHECK("LPUSH {queue:a}:dead r1", store_cmd_push_dead(out, q, records[0]));
+    CHECK("LPUSH {queue:a}:parked r1", store_cmd_push_parked(out, q, records[0]));
 }
 
 static void settling(void **state)
