@@ -1,5 +1,6 @@
 #include "worker/dispatch.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -73,9 +74,11 @@ void dispatch_run(struct worker *w)
     }
 }
 
-static void give_back_fn(struct worker *w, struct claim *c)
+static void back_to_ready(struct worker *w, struct claim *c)
 {
-    dispatch_give_back(w, c);
+    c->state = CLAIM_READY;
+    claim_list_prepend(&w->ready, c);
+    worker_wake(w);
 }
 
 void dispatch_give_back(struct worker *w, struct claim *c)
@@ -85,21 +88,33 @@ void dispatch_give_back(struct worker *w, struct claim *c)
     settle_claim(w, c, &e);
 }
 
-void dispatch_give_back_all(struct worker *w)
+static int newest_first(const void *a, const void *b)
 {
-    /* Newest first, so that the oldest ends up rightmost: what waits in hand is newer than what
-     * was sent to runners. */
-    while (w->ready.last != NULL)
-        dispatch_give_back(w, w->ready.last);
-    for (int i = 0; i < w->pool.block_count; i++)
-        runner_revoke(w->pool.runners[i], give_back_fn);
+    uint64_t x = (*(struct claim *const *)a)->seq, y = (*(struct claim *const *)b)->seq;
+    return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static void back_to_ready(struct worker *w, struct claim *c)
+void dispatch_give_back_ready(struct worker *w, int64_t claimed_before_mono_ms)
 {
-    c->state = CLAIM_READY;
-    claim_list_prepend(&w->ready, c);
-    worker_wake(w);
+    if (w->ready.count == 0)
+        return;
+    struct claim **all = xcalloc((size_t)w->ready.count, sizeof *all);
+    size_t n = 0;
+    for (struct claim *c = w->ready.first; c != NULL; c = c->next)
+        if (c->claimed_mono_ms < claimed_before_mono_ms)
+            all[n++] = c;
+    /* Tokens were drawn in the order of the list, whichever runner each was dealt to: the newest goes
+     * back first, so that the oldest ends up rightmost. */
+    qsort(all, n, sizeof(struct claim *), newest_first);
+    for (size_t i = 0; i < n; i++)
+        dispatch_give_back(w, all[i]);
+    free(all);
+}
+
+void dispatch_take_back_all(struct worker *w)
+{
+    for (int i = 0; i < w->pool.block_count; i++)
+        runner_revoke(w->pool.runners[i], back_to_ready);
 }
 
 void dispatch_read_slot(const struct slot *s, const struct buf *message, struct ending *e,
@@ -166,14 +181,14 @@ static void rescue(struct worker *w, struct runner *r, int64_t now_mono_ms)
 }
 
 /* Those that waited in a busy runner too long go back to Redis, so that another machine gets them. */
-static void give_back_stuck(struct runner *r, int64_t now_mono_ms)
+static void take_back_stuck(struct runner *r, int64_t now_mono_ms)
 {
     struct claim *last = r->jobs.last;
     if (last != NULL && r->jobs.count > 1 &&
         now_mono_ms - last->claimed_mono_ms > DISPATCH_HOLD_MS) {
         struct claim *head = r->jobs.first;
         if (head->begun_mono_ms != 0 && now_mono_ms - head->begun_mono_ms >= SLOW_JOB_MS)
-            runner_revoke(r, give_back_fn);
+            runner_revoke(r, back_to_ready);
     }
 }
 
@@ -186,15 +201,10 @@ int64_t dispatch_check(struct worker *w, int64_t now_mono_ms)
             continue;
         runner_sweep(r);
         rescue(w, r, now_mono_ms);
-        give_back_stuck(r, now_mono_ms);
+        take_back_stuck(r, now_mono_ms);
         look_again |= r->jobs.count > 1;
     }
-    while (w->ready.first != NULL &&
-           now_mono_ms - w->ready.first->claimed_mono_ms > DISPATCH_HOLD_MS) {
-        struct claim *c = w->ready.last;
-        bool old = now_mono_ms - c->claimed_mono_ms > DISPATCH_HOLD_MS;
-        dispatch_give_back(w, old ? c : w->ready.first);
-    }
+    dispatch_give_back_ready(w, now_mono_ms - DISPATCH_HOLD_MS);
     if (look_again || w->ready.count > 0)
         return now_mono_ms + DISPATCH_CHECK_MS;
     return INT64_MAX;

@@ -34,8 +34,11 @@ void dispatch_read_slot(const struct slot *s, const struct buf *message, struct 
                         char text[SLOT_MESSAGE_BYTES]);
 /* Back to the right end of its queue, unblamed. */
 void dispatch_give_back(struct worker *w, struct claim *c);
-/* Gives back all that has not begun: ready ones, and those revoked from runners. */
-void dispatch_give_back_all(struct worker *w);
+/* Gives back the ready ones claimed before that time (INT64_MAX = all), in the order they had in their
+ * lists. */
+void dispatch_give_back_ready(struct worker *w, int64_t claimed_before_mono_ms);
+/* Makes ready again what runners have not begun. */
+void dispatch_take_back_all(struct worker *w);
 /* Takes jobs back that wait behind a slow one, sweeps finished ones, gives back what is held too
  * long.  Returns when to look again, mono ms (INT64_MAX = when something happens). */
 int64_t dispatch_check(struct worker *w, int64_t now_mono_ms);

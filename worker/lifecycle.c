@@ -140,8 +140,9 @@ static void leave(struct worker *w);
 /* Draining and killing: give back what came late, let idle runners go, see whether all is done. */
 static void stop_step(struct worker *w)
 {
-    while (w->ready.first != NULL)
-        dispatch_give_back(w, w->ready.last);
+    /* In one go with what claims under way may bring: it stood behind what is in hand. */
+    if (w->requests == NULL || w->phase == PHASE_KILLING)
+        dispatch_give_back_ready(w, INT64_MAX);
     bool jobs_done =
         pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w) && !outbox_busy(w);
     if (w->phase == PHASE_DRAINING)
@@ -246,7 +247,8 @@ void lifecycle_quiet(struct worker *w, bool quiet)
         set_phase(w, PHASE_QUIET);
         wait_stop(w);
         once_stop(w);
-        dispatch_give_back_all(w);
+        dispatch_take_back_all(w);
+        dispatch_give_back_ready(w, INT64_MAX);
     } else if (!quiet && w->phase == PHASE_QUIET) {
         log_msg(LOG_INFO, "claiming again");
         set_phase(w, PHASE_RUNNING);
@@ -291,7 +293,7 @@ void lifecycle_stop(struct worker *w, const char *why)
     set_phase(w, PHASE_DRAINING);
     wait_stop(w);
     once_stop(w);
-    dispatch_give_back_all(w);
+    dispatch_take_back_all(w);
     if (uv_timer_start(&w->phase_timer, on_phase_timer, (uint64_t)w->cfg.shutdown_timeout_ms, 0) !=
         0)
         BUG("uv_timer_start");
