@@ -12,10 +12,12 @@
 
 enum { LOOK_MS = 1000, STAMP_MS = 500, FROZEN_MS = 4000, INFO_MS = 5000 };
 
-enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter)
+enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter, bool same_server)
 {
     if (last < 0)
         return counter <= sent ? BEAT_GOOD : BEAT_CLONE;
+    if (!same_server && counter > last + sent)
+        return BEAT_BEHIND; /* it went back to before we were dropped: no proof of a clone */
     if (counter > last + sent)
         return BEAT_CLONE;
     return counter <= last ? BEAT_BEHIND : BEAT_GOOD;
@@ -72,14 +74,15 @@ static void on_beat(void *arg, const struct redisReply *reply)
         refused(w, "beat", answer, &err);
         return;
     }
-    switch (beat_judge(w->live.last, w->live.sent, counter)) {
+    bool same_server = w->live.first_done || !w->server_changed;
+    switch (beat_judge(w->live.last, w->live.sent, counter, same_server)) {
     case BEAT_CLONE:
         log_msg(LOG_ERROR, "somebody else beats under our incarnation", KV_INT("counter", counter),
                 KV_INT("expected_at_most", w->live.last + w->live.sent));
         reconcile_we_are_a_clone(w);
         return;
     case BEAT_BEHIND:
-        log_msg(LOG_WARN, "our beat counter went back: declared dead, or Redis went back in time",
+        log_msg(LOG_WARN, "our beat counter is another: declared dead, or Redis went back in time",
                 KV_INT("counter", counter), KV_INT("last", w->live.last));
         beat_good(w, counter);
         reconcile_soon(w);

@@ -14,8 +14,10 @@
 struct worker;
 
 enum beat_verdict { BEAT_GOOD = 0, BEAT_CLONE, BEAT_BEHIND };
-/* Pure: `last` -1 = none answered yet. */
-enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter);
+/* Pure: `last` -1 = none answered yet; `same_server` = it was answered by the server that answers
+ * now.  Another server may have gone back to before others dropped us: a higher counter there proves
+ * nothing. */
+enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter, bool same_server);
 
 void liveness_init(struct worker *w);
 void liveness_connected(struct worker *w);

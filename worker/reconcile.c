@@ -119,6 +119,7 @@ static void finish(struct reconcile *rc)
         log_msg(LOG_INFO, "reconciled", KV_INT("lost", rc->lost), KV_INT("adopted", rc->adopted),
                 KV_INT("acknowledged_again", rc->acked_again));
     bool again = rc->kill_refused;
+    w->server_changed = false; /* not before: a refused round leaves the next one the same view */
     w->reconcile = NULL;
     reconcile_free(rc);
     w->reconcile_mono_ms = mono_ms() + (again ? UNSURE_MS : RECONCILE_EVERY_MS);
@@ -321,7 +322,6 @@ int64_t reconcile_due(struct worker *w, int64_t now_mono_ms)
         return INT64_MAX;
     if (now_mono_ms < w->reconcile_mono_ms)
         return w->reconcile_mono_ms;
-    w->server_changed = false;
     reconcile_start(w);
     return INT64_MAX;
 }

@@ -138,14 +138,17 @@ static void test_an_unlisted_owner_that_beats_is_alive(void **state)
 static void test_what_a_beat_says(void **state)
 {
     (void)state;
-    assert_int_equal(beat_judge(-1, 1, 1), BEAT_GOOD);
-    assert_int_equal(beat_judge(-1, 3, 2), BEAT_GOOD); /* two were lost on the way */
-    assert_int_equal(beat_judge(-1, 1, 2), BEAT_CLONE);
-    assert_int_equal(beat_judge(10, 1, 11), BEAT_GOOD);
-    assert_int_equal(beat_judge(10, 3, 12), BEAT_GOOD);
-    assert_int_equal(beat_judge(10, 1, 12), BEAT_CLONE);
-    assert_int_equal(beat_judge(10, 1, 10), BEAT_BEHIND);
-    assert_int_equal(beat_judge(10, 1, 1), BEAT_BEHIND);
+    assert_int_equal(beat_judge(-1, 1, 1, true), BEAT_GOOD);
+    assert_int_equal(beat_judge(-1, 3, 2, true), BEAT_GOOD); /* two were lost on the way */
+    assert_int_equal(beat_judge(-1, 1, 2, true), BEAT_CLONE);
+    assert_int_equal(beat_judge(10, 1, 11, true), BEAT_GOOD);
+    assert_int_equal(beat_judge(10, 3, 12, true), BEAT_GOOD);
+    assert_int_equal(beat_judge(10, 1, 12, true), BEAT_CLONE);
+    assert_int_equal(beat_judge(10, 1, 10, true), BEAT_BEHIND);
+    assert_int_equal(beat_judge(10, 1, 1, true), BEAT_BEHIND);
+    assert_int_equal(beat_judge(1, 1, 499, true), BEAT_CLONE);
+    assert_int_equal(beat_judge(1, 1, 499, false), BEAT_BEHIND); /* a failover to an older state */
+    assert_int_equal(beat_judge(10, 1, 11, false), BEAT_GOOD);
 }
 
 int main(void)
