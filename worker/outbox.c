@@ -57,6 +57,8 @@ static void on_relayed(void *arg, const struct redisReply *reply)
     q->outbox_under_way--;
     if (answer == STORE_OK) {
         remove_record(q, (struct span){r->record, r->len});
+        for (int i = 0; i < q->worker->queue_count && q->worker->burst; i++)
+            q->worker->queues[i]->maybe = true; /* it may lie there: the burst is not over */
     } else if (answer == STORE_WRONGTYPE) {
         log_msg(LOG_ERROR,
                 "a follow-up cannot be pushed: its list has another type; kept, again in 2 s",

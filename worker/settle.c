@@ -338,6 +338,8 @@ static void on_settled(void *arg, const struct redisReply *reply)
             q->maybe = true;
         if (c->relays)
             outbox_soon(q);
+        if (w->burst && c->outcome != NULL)
+            q->maybe = true; /* a follow-up may lie there */
         if (c->decision.action == SETTLE_RETRY || c->decision.action == SETTLE_SCHEDULE) {
             int64_t due =
                 mono_ms() + (c->decision.at_ms >= 0 && c->decision.action == SETTLE_SCHEDULE
