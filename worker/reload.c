@@ -11,6 +11,8 @@
 #include "worker/catalog.h"
 #include "worker/launch.h"
 #include "worker/notify.h"
+#include "worker/once.h"
+#include "worker/reconcile.h"
 #include "worker/schedule.h"
 #include "worker/wait.h"
 #include "worker/worker.h"
@@ -80,12 +82,14 @@ static void keep_fixed(struct config *old, struct config *new)
     new->beat_ms = keep.beat_ms;
 }
 
+/* With another delivery it is another queue: claims of the old one end as they began. */
 static struct queue *find_queue(struct worker *w, const struct config_queue *cfg)
 {
     for (int i = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
         size_t prefix = strlen(w->prefix);
-        if (strcmp(q->keys.name, cfg->name) == 0 && strcmp(q->keys.list + prefix, cfg->key) == 0)
+        if (q->delivery == cfg->delivery && strcmp(q->keys.name, cfg->name) == 0 &&
+            strcmp(q->keys.list + prefix, cfg->key) == 0)
             return q;
     }
     return NULL;
@@ -97,6 +101,8 @@ static void apply_queues(struct worker *w, const struct config *cfg)
 {
     struct queue **list = xcalloc((size_t)(w->queue_count + cfg->queue_count), sizeof *list);
     int n = 0;
+    reconcile_abort(w); /* it goes through the queues by their place in the list */
+    reconcile_soon(w);
     for (int i = 0; i < w->queue_count; i++)
         w->queues[i]->retired = true;
     for (int i = 0; i < cfg->queue_count; i++) {
@@ -128,6 +134,7 @@ static void apply_queues(struct worker *w, const struct config *cfg)
             wait_close(w->queues[i]);
             list[n++] = w->queues[i];
         }
+    once_stop(w); /* what is asked for names the old queues */
     free(w->queues);
     w->queues = list;
     w->queue_count = n;
