@@ -147,8 +147,10 @@ static void on_popped(void *arg, const struct redisReply *reply)
         reply->element[0]->type == REDIS_REPLY_STRING)
         for (int i = 0; i < w->queue_count; i++)
             if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE &&
-                strcmp(w->queues[i]->keys.list, reply->element[0]->str) == 0)
+                strcmp(w->queues[i]->keys.list, reply->element[0]->str) == 0) {
                 take_in(w, w->queues[i], reply->element[1]);
+                break; /* one that left the configuration may have had the same list */
+            }
     worker_wake(w);
 }
 
