@@ -391,8 +391,11 @@ static int init_slots(struct worker *w, struct err *err)
 static int init_state(struct worker *w, struct err *err)
 {
     int rc = incarnation_new(&w->inc, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = statedir_prepare(w->cfg.state_dir, &w->state_dir, err);
+        if (rc < 0)
+            w->exit_code = EX_CONFIG; /* worker.yaml names no place that can be used */
+    }
     if (rc == 0 && w->state_dir != NULL) {
         w->lock_fd = statedir_lock(w->state_dir, &w->inc, err);
         rc = w->lock_fd < 0 ? w->lock_fd : 0;
@@ -489,9 +492,12 @@ int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
     if (start(w, &err) < 0) {
         char line[ERR_TEXT_BYTES + ERR_FILE_BYTES + 32];
         log_msg(LOG_ERROR, "cannot start", KV_STR("error", err_format(&err, line, sizeof line)));
+        int code = err.code == ERR_INVALID ? EX_CONFIG
+                   : w->exit_code != 0     ? w->exit_code
+                                           : EX_SOFTWARE;
         w->settled_all = true;
         worker_free(w);
-        return err.code == ERR_INVALID ? EX_CONFIG : EX_SOFTWARE;
+        return code;
     }
     uv_run(&loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&loop);
