@@ -143,6 +143,31 @@ void pool_drain_idle(struct worker *w)
     }
 }
 
+/* Slots that hold neither a job for the runner nor an outcome Redis refuses. */
+static bool mostly_free(const struct runner *r)
+{
+    return r->free_count + r->jobs.count >= SLOTS_PER_RUNNER / 2;
+}
+
+void pool_relieve(struct worker *w, int block)
+{
+    struct pool *p = &w->pool;
+    struct runner *r = p->runners[block];
+    if (r->state != RUNNER_READY || mostly_free(r) || w->phase > PHASE_QUIET)
+        return;
+    for (int i = 0; i < p->block_count; i++) {
+        const struct runner *other = p->runners[i];
+        if (other->state != RUNNER_NONE || !mostly_free(other))
+            continue;
+        log_msg(LOG_WARN,
+                "a runner's slots hold what Redis refuses; another runner takes its place",
+                KV_INT("runner", block), KV_INT("free", r->free_count));
+        pool_retire(r);
+        pool_balance(w);
+        return;
+    }
+}
+
 bool runner_worn_out(const struct runner *r)
 {
     int after = r->worker->cfg.recycle_after;
@@ -171,7 +196,7 @@ void pool_balance(struct worker *w)
         return;
     for (int i = 0; i < p->block_count && present < p->wanted; i++) {
         struct runner *r = p->runners[i];
-        if (r->state != RUNNER_NONE || r->poll_open)
+        if (r->state != RUNNER_NONE || r->poll_open || !mostly_free(r))
             continue;
         if (start_runner(r) < 0) {
             p->start_mono_ms = now + START_AGAIN_MS;

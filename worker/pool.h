@@ -85,6 +85,9 @@ void pool_new_generation(struct worker *w);
 void pool_set_wanted(struct worker *w, int wanted);
 /* Takes back what it has not begun and lets it end; another is started in its place. */
 void pool_retire(struct runner *r);
+/* If most slots of this block's runner hold outcomes that Redis refuses to take: a runner in another
+ * block takes its place, since with no slot free nothing begins. */
+void pool_relieve(struct worker *w, int block);
 /* The worker stops: runners without a job go. */
 void pool_drain_idle(struct worker *w);
 

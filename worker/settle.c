@@ -222,8 +222,14 @@ void settle_forget(struct worker *w, struct claim *c)
 static void send_again_later(struct worker *w, struct claim *c)
 {
     claim_list_append(&w->settle.blocked, c);
+    int64_t now = mono_ms();
     if (w->settle.blocked_mono_ms == 0)
-        w->settle.blocked_mono_ms = mono_ms() + BLOCKED_RETRY_MS;
+        w->settle.blocked_mono_ms = now + BLOCKED_RETRY_MS;
+    /* The queue is left alone until it can be settled, and what is held of it leaves room for others. */
+    if (c->queue->blocked_until_mono_ms < now + 2 * BLOCKED_RETRY_MS)
+        c->queue->blocked_until_mono_ms = now + 2 * BLOCKED_RETRY_MS;
+    if (c->block >= 0)
+        pool_relieve(w, c->block);
 }
 
 static void on_script_loaded(void *arg, const struct redisReply *reply)

@@ -340,6 +340,43 @@ class Timeout(WorkerCase):
         self.assertEqual(set(self.ledger.began().values()), {1})
 
 
+class Refused(WorkerCase):
+    """Many outcomes at once that a key of another type keeps Redis from taking."""
+
+    PLACES = ("dead", "retry", "parked", "scheduled")
+
+    def counts(self):
+        return [self.client.llen("{queue:default}:dead"), self.client.zcard(RETRY),
+                self.client.llen(PARKED), self.client.zcard(SCHEDULED), self.client.llen(QUEUE),
+                self.client.hlen(RUN)]
+
+    def test_they_neither_keep_other_queues_waiting_nor_get_lost(self):
+        worker = self.start(queues=["default", "other"], runners=1)
+        self.ledger.push(self.server, 300)  # short jobs: many are sent ahead
+        wait_until(self.ledger.all_ended, what="the first jobs")
+        self.wait_idle()
+        for place in self.PLACES:
+            self.client.set("{queue:default}:" + place, "mine")
+        fail = '{"type":"fail","retry":%d,"backoff":{"type":"fixed","base":3600}}'
+        self.client.lpush(QUEUE, *[fail % 0, fail % 1] * 500)
+        worker.wait_log("refuses a settlement.*WRONGTYPE")
+        self.client.lpush(QUEUE, *['{"type":"nobody"}', '{"type":"noop","delay":3600}'] * 50)
+        for n in range(3):
+            self.ledger.push(self.server, 20, queue="queue:other")
+            wait_until(self.ledger.all_ended, what="the other queue's jobs")
+            wait_until(lambda: self.client.hlen("{queue:other}:run") == 0, what="their settlement")
+        self.assertEqual(self.client.llen(QUEUE) + self.client.hlen(RUN), 1100)
+        for place in self.PLACES:
+            self.assertEqual(self.client.get("{queue:default}:" + place), b"mine")
+            self.client.delete("{queue:default}:" + place)
+        wait_until(lambda: self.counts() == [500, 500, 50, 50, 0, 0], what=lambda: str(
+            self.counts()) + " to be [500, 500, 50, 50, 0, 0]")
+        wait_until(lambda: len(worker.children()) == 2, what="guard and one runner")
+        self.ledger.push(self.server, 5)
+        wait_until(self.ledger.all_ended, what="jobs after it")
+        self.assertEqual(set(self.ledger.began().values()), {1})
+
+
 if __name__ == "__main__":
     import unittest
     unittest.main()
