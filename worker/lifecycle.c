@@ -158,10 +158,12 @@ static int64_t duties(struct worker *w, int64_t now)
 {
     int64_t next = pool_deadlines(w, now);
     int64_t others[] = {
-        dispatch_check(w, now), settle_retry_blocked(w, now), reconcile_due(w, now),
-        recover_run(w, now),    recover_audit(w, now),        schedule_run(w, now),
-        wait_sweep(w, now),     takeover_run(w, now),         outbox_run(w, now),
-        janitor_run(w, now),
+        dispatch_check(w, now), settle_retry_blocked(w, now),
+        reconcile_due(w, now),  recover_run(w, now),
+        recover_audit(w, now),  schedule_run(w, now),
+        wait_sweep(w, now),     takeover_run(w, now),
+        outbox_run(w, now),     janitor_run(w, now),
+        once_due(w, now),
     };
     for (size_t i = 0; i < ARRAY_COUNT(others); i++)
         next = others[i] < next ? others[i] : next;

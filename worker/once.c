@@ -11,14 +11,19 @@
 #include "worker/link.h"
 #include "worker/worker.h"
 
-enum { ONCE_SECONDS = 2, ONCE_REFUSED_MS = 1000, WRONGTYPE_LOOK_MS = 5000 };
+enum {
+    ONCE_SECONDS = 2,
+    ONCE_REFUSED_MS = 1000,
+    WRONGTYPE_LOOK_MS = 5000,
+    PAUSED_LOOK_MS = 1000, /* a pop can not look itself: a pause is seen before the next one */
+};
 
 struct once {
     struct worker *worker;
     struct redis_link *link;
     bool waiting;
     bool empty; /* the last pop found nothing */
-    int looks; /* lengths asked for, to find the list of another type */
+    int looks; /* asked for a queue's length or pause and not answered: no pop meanwhile */
     int64_t again_mono_ms;
 };
 
@@ -119,6 +124,52 @@ static void look_for_wrong_type(struct once *o)
     buf_done(&cmd);
 }
 
+static void on_pause_seen(void *arg, const struct redisReply *reply)
+{
+    struct queue *q = arg;
+    struct worker *w = q->worker;
+    if (w->once == NULL)
+        return;
+    w->once->looks--;
+    if (reply == NULL)
+        q->probe_mono_ms = 0; /* look again */
+    else if (reply->type != REDIS_REPLY_NIL)
+        q->blocked_until_mono_ms = mono_ms() + PAUSED_LOOK_MS;
+    worker_wake(w);
+}
+
+/* Asks which queues are paused, those that were not looked at for a while. */
+static void look_for_pause(struct once *o, int64_t now_mono_ms)
+{
+    struct worker *w = o->worker;
+    struct buf cmd = BUF_INIT;
+    for (int i = 0; i < w->queue_count; i++) {
+        struct queue *q = w->queues[i];
+        if (q->delivery != DELIVERY_AT_MOST_ONCE || !queue_open(q, now_mono_ms) ||
+            now_mono_ms - q->probe_mono_ms < PAUSED_LOOK_MS)
+            continue;
+        buf_clear(&cmd);
+        store_cmd_paused(&cmd, &q->keys);
+        if (redis_link_send(w->main, buf_span(&cmd), on_pause_seen, q) < 0)
+            break;
+        q->probe_mono_ms = now_mono_ms;
+        o->looks++;
+    }
+    buf_done(&cmd);
+}
+
+int64_t once_due(const struct worker *w, int64_t now_mono_ms)
+{
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < w->queue_count && worker_claiming(w); i++) {
+        const struct queue *q = w->queues[i];
+        if (q->delivery == DELIVERY_AT_MOST_ONCE && !q->retired &&
+            q->blocked_until_mono_ms > now_mono_ms && q->blocked_until_mono_ms < next)
+            next = q->blocked_until_mono_ms;
+    }
+    return next;
+}
+
 static void on_popped(void *arg, const struct redisReply *reply)
 {
     struct once *o = arg;
@@ -194,6 +245,9 @@ void once_run(struct worker *w)
     struct once *o = w->once;
     if (o->waiting || o->looks > 0 || redis_link_state(o->link) != LINK_READY ||
         mono_ms() < o->again_mono_ms)
+        return;
+    look_for_pause(o, mono_ms());
+    if (o->looks > 0)
         return;
     struct buf cmd = BUF_INIT;
     store_cmd_brpop(&cmd, queues, n, w->burst ? 1 : ONCE_SECONDS);

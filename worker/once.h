@@ -9,6 +9,7 @@
 #define BL_WORKER_ONCE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/buf.h"
 #include "worker/claims.h"
@@ -24,6 +25,8 @@ void once_stop(struct worker *w);
 bool once_idle(const struct worker *w);
 /* The last pop found nothing, or there are no such queues. */
 bool once_drained(const struct worker *w);
+/* When a queue that is left alone is to be looked at again, mono ms; INT64_MAX = there is none. */
+int64_t once_due(const struct worker *w, int64_t now_mono_ms);
 void once_close(struct worker *w);
 
 /* What can follow where nothing may run twice: forgotten, a dead letter, back unbegun, scheduled. */

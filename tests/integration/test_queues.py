@@ -3,6 +3,7 @@ keys somebody made another type."""
 
 import json
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
@@ -101,6 +102,30 @@ class AtMostOnce(QueuesCase):
                    what="it, parked")
         self.ledger.push(self.server, 2)
         wait_until(self.ledger.all_ended, what="the next jobs")
+
+    def test_a_paused_queue_waits(self):
+        self.client.set(self.key("paused"), "by hand")
+        self.start(queues=self.QUEUES)
+        self.ledger.push(self.server, 2)
+        waiting, self.ledger.pushed = self.ledger.pushed, []
+        for n in range(3):
+            self.ledger.push(self.server, 2, queue="queue:other", prefix="other%d-" % n)
+            wait_until(self.ledger.all_ended, what="the other queue's jobs")
+        self.assertEqual(self.client.llen("queue:default"), 2)
+        self.client.delete(self.key("paused"))
+        self.ledger.pushed = waiting
+        wait_until(self.ledger.all_ended, what="the jobs that waited")
+
+    def test_a_pause_of_all_queues_ends(self):
+        for queue in ("default", "other"):
+            self.client.set(self.key("paused", queue), "by hand")
+        worker = self.start(queues=self.QUEUES)
+        self.ledger.push(self.server, 1)
+        worker.signal(signal.SIGUSR1)
+        worker.wait_log("msg=status ")
+        self.assertFalse(self.ledger.began())
+        self.client.delete(self.key("paused"))
+        wait_until(self.ledger.all_ended, what="the job that waited")
 
     def test_every_failure_is_a_dead_letter(self):
         self.start(queues=self.QUEUES, handlers={
