@@ -116,7 +116,8 @@ export BUCKETLINE_BUILD = $(B)
 RUN_TESTS = $(PYTHON) tests/run.py
 
 .PHONY: test unit integration sanitize fuzz valgrind
-test: deps all tests ## install what is missing, build, run all tests
+test: deps ## install what is missing, build, run all tests
+	$(Q)$(MAKE) --no-print-directory all tests
 	$(Q)$(RUN_TESTS)
 unit: all tests ## C unit tests: no Redis, milliseconds
 	$(Q)$(RUN_TESTS) --unit
