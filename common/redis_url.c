@@ -102,6 +102,8 @@ static int check_host(const char *host, bool brackets, struct err *err)
         if (strchr(host, ':') == NULL || (host[n] != '\0' && host[n] != '%'))
             return err_set(err, ERR_SYNTAX, "Redis URL: no IPv6 address stands in the brackets");
         host += n;
+    } else if (strchr(host, ':') != NULL) {
+        return err_set(err, ERR_SYNTAX, "Redis URL: an IPv6 address stands in brackets: [::1]");
     }
     for (const char *p = host; *p != '\0'; p++)
         if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/@[]\\", *p) != NULL)

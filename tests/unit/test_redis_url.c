@@ -100,6 +100,7 @@ static void refuses_and_leaves_the_output(void **state)
         {"redis://::1", ERR_SYNTAX},
         {"redis://[::1", ERR_SYNTAX},
         {"redis://[::1]x", ERR_SYNTAX},
+        {"redis://a%3Ab", ERR_SYNTAX},
         {"redis://[]", ERR_SYNTAX},
         {"redis://[host]", ERR_SYNTAX},
         {"redis://h%00", ERR_SYNTAX},
