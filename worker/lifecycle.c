@@ -463,6 +463,20 @@ static int start(struct worker *w, struct err *err)
     return 0;
 }
 
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_loop(uv_loop_t *loop)
+{
+    int rc = uv_loop_close(loop);
+    if (rc != 0)
+        log_msg(LOG_WARN, "the loop was left with open handles", KV_STR("error", uv_strerror(rc)));
+}
+
 int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
                   const struct lifecycle_options *options)
 {
@@ -497,14 +511,15 @@ int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
         int code = err.code == ERR_INVALID ? EX_CONFIG
                    : w->exit_code != 0     ? w->exit_code
                                            : EX_SOFTWARE;
-        w->settled_all = true;
+        w->settled_all = w->closed = true;
+        uv_walk(&loop, close_handle, NULL);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        close_loop(&loop);
         worker_free(w);
         return code;
     }
     uv_run(&loop, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&loop);
-    if (rc != 0)
-        log_msg(LOG_WARN, "the loop was left with open handles", KV_STR("error", uv_strerror(rc)));
+    close_loop(&loop);
     int code = w->exit_code;
     log_msg(LOG_INFO, "stopped", KV_INT("exit", code));
     worker_free(w);
