@@ -82,10 +82,39 @@ void once_command(struct buf *out, const struct claim *c)
     }
 }
 
+/* The pop began under a configuration that asked for it and ended under one that does not: its job
+ * has not begun, so it goes back, whatever that list's delivery is now. */
+static void give_back(struct worker *w, struct queue *q, struct span bytes)
+{
+    struct claim *c = claims_add(&w->claims, w->next_seq++, q, bytes);
+    c->rec = (struct record){0};
+    c->once = true;
+    w->held_bytes += (int64_t)bytes.len;
+    dispatch_give_back(w, c);
+    for (int i = 0; i < w->queue_count; i++)
+        if (strcmp(w->queues[i]->keys.list, q->keys.list) == 0)
+            w->queues[i]->maybe = true;
+}
+
 static void take_in(struct worker *w, struct queue *q, const redisReply *record)
 {
-    if (record->type == REDIS_REPLY_STRING)
-        (void)intake(w, q, w->next_seq++, (struct span){record->str, (size_t)record->len});
+    if (record->type != REDIS_REPLY_STRING)
+        return;
+    struct span bytes = {record->str, (size_t)record->len};
+    if (q->retired)
+        give_back(w, q, bytes);
+    else
+        (void)intake(w, q, w->next_seq++, bytes);
+}
+
+/* The at-most-once queue with that list: one of the configuration before one that left it. */
+static struct queue *queue_of(const struct worker *w, const char *list)
+{
+    for (int i = 0; i < w->queue_count; i++) /* retired ones come last */
+        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE &&
+            strcmp(w->queues[i]->keys.list, list) == 0)
+            return w->queues[i];
+    return NULL;
 }
 
 static void on_looked(void *arg, const struct redisReply *reply)
@@ -195,13 +224,14 @@ static void on_popped(void *arg, const struct redisReply *reply)
     }
     o->empty = reply->type != REDIS_REPLY_ARRAY;
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING)
-        for (int i = 0; i < w->queue_count; i++)
-            if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE &&
-                strcmp(w->queues[i]->keys.list, reply->element[0]->str) == 0) {
-                take_in(w, w->queues[i], reply->element[1]);
-                break; /* one that left the configuration may have had the same list */
-            }
+        reply->element[0]->type == REDIS_REPLY_STRING) {
+        struct queue *q = queue_of(w, reply->element[0]->str);
+        if (q != NULL)
+            take_in(w, q, reply->element[1]);
+        else
+            log_msg(LOG_ERROR, "Redis popped from a list that was not asked for; its job is lost",
+                    KV_STR("list", reply->element[0]->str));
+    }
     worker_wake(w);
 }
 

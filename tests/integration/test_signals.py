@@ -196,6 +196,24 @@ class Reload(SignalsCase):
         self.assertEqual(set(self.ledger.began().values()), {1})
         self.assert_left_clean(worker)
 
+    def test_what_a_pop_under_way_brings_after_a_change_of_delivery_goes_back(self):
+        worker = self.start(queues=[{"name": "default", "delivery": "at-most-once"}])
+        wait_until(lambda: [c for c in self.client.client_list() if
+                            c["name"] == "bucketline:once" and "b" in c["flags"]],
+                   what="the blocking pop")
+        raw = socket.socket(socket.AF_UNIX)
+        self.addCleanup(raw.close)
+        raw.connect(self.server.socket)
+        raw.sendall(b"PING\r\n")
+        self.assertEqual(raw.recv(100), b"+PONG\r\n")  # accepted
+        self.server.pause()
+        raw.sendall(b"LPUSH queue:default '{\"type\":\"fail\",\"id\":\"f\"}'\r\n")
+        self.reload(worker, queues=["default"])  # the pop is told to end, but the push comes first
+        self.server.resume()
+        wait_until(lambda: self.client.zcard("{queue:default}:retry") == 1, what="a retry")
+        self.assertEqual(self.client.llen(DEAD), 0)
+        self.assertEqual(worker.drain(), 0)
+
     def test_a_list_can_get_another_name(self):
         for delivery in ("at-most-once", "at-least-once"):
             def named(name):
