@@ -6,6 +6,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "common/redis_reply.h"
 #include "common/store_find.h"
 
 /* What lies in Redis may be larger than worker.yaml's limits: that may be why it is a dead
@@ -179,7 +180,7 @@ static int read_page(struct walk *w, int64_t total, int64_t position, int64_t co
     store_cmd_page(&command, w->queue, w->place, start, stop);
     int rc = redis_client_call(w->client, buf_span(&command), ret, err);
     if (rc == 0 && (*ret)->type != REDIS_REPLY_ARRAY) {
-        freeReplyObject(*ret);
+        redis_reply_free(*ret);
         *ret = NULL;
         rc = err_set(err, ERR_PROTOCOL, "a page of %s is no array", store_place_name(w->place));
     }
@@ -238,7 +239,7 @@ static int place_size(struct walk *w, int64_t *ret, struct err *err)
     if (rc == 0)
         rc = store_read_count(reply, ret, err);
     if (reply != NULL)
-        freeReplyObject(reply);
+        redis_reply_free(reply);
     buf_done(&command);
     return rc;
 }
@@ -258,7 +259,7 @@ static int walk_pages(struct walk *w, struct err *err)
         size_t bytes = 0;
         bool empty = page->elements == 0;
         rc = visit_page(w, page, &kept, &bytes, err);
-        freeReplyObject(page);
+        redis_reply_free(page);
         if (empty)
             break;
         seen += count;
@@ -357,9 +358,9 @@ int inspect_workers(struct redis_client *client, const char *prefix, inspect_wor
     if (rc == 0)
         rc = report_workers(look, infos, fn, arg, err);
     if (look != NULL)
-        freeReplyObject(look);
+        redis_reply_free(look);
     if (infos != NULL)
-        freeReplyObject(infos);
+        redis_reply_free(infos);
     buf_done(&command);
     store_globals_done(&globals);
     return rc;
@@ -437,7 +438,7 @@ static int find(struct redis_client *client, enum store_find what, const char *p
             buf_add_span(&cursor, page.cursor);
         }
         if (reply != NULL)
-            freeReplyObject(reply);
+            redis_reply_free(reply);
     } while (rc == 0 && strcmp(cursor.data, "0") != 0 && ++pages < INSPECT_FIND_PAGES);
     if (pages == INSPECT_FIND_PAGES)
         queues->cut = true;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "common/redis_link_priv.h"
+#include "common/redis_reply.h"
 
 enum { UNSENT_MAX = 16 * 1024 * 1024 };
 
@@ -146,7 +147,7 @@ int redis_client_call(struct redis_client *c, struct span command, struct redisR
         return say_down(c, err);
     if (call.reply->type == REDIS_REPLY_ERROR) {
         int rc = err_set(err, ERR_REDIS, "%s", call.reply->str);
-        freeReplyObject(call.reply);
+        redis_reply_free(call.reply);
         return rc;
     }
     *ret_reply = call.reply;

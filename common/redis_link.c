@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "common/redis_link_priv.h"
+#include "common/redis_reply.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 5000,
@@ -196,9 +197,7 @@ static int64_t backoff_ms(unsigned failures)
 
 static void begin_attempt(struct redis_link *l)
 {
-    l->reader = redisReaderCreate();
-    if (l->reader == NULL)
-        BUG("hiredis is out of memory");
+    l->reader = redis_reply_reader();
     l->reader->maxbuf = READER_BYTES_KEPT;
     l->stream = redis_stream_new(l->loop, &l->stream_config, &stream_events, l);
     l->streams++;
@@ -358,7 +357,7 @@ static bool give_reply(struct redis_link *l, redisReply *reply)
 {
     const struct redis_stream *before = l->stream;
     if (l->fifo.count == 0) {
-        freeReplyObject(reply);
+        redis_reply_free(reply);
         lost_with(l, ERR_PROTOCOL, "the connection to Redis was lost: an answer nobody asked for");
         return false;
     }
@@ -366,7 +365,7 @@ static bool give_reply(struct redis_link *l, redisReply *reply)
     l->reply = reply;
     slot.fn(slot.arg, reply);
     if (l->reply != NULL)
-        freeReplyObject(l->reply);
+        redis_reply_free(l->reply);
     l->reply = NULL;
     return l->stream == before;
 }

@@ -105,7 +105,7 @@ struct redis_client; /* a loop and one link */
  * -ERR_REDIS (NOAUTH, ...), -ERR_SYSTEM (a file), -ERR_UNSUPPORTED (no TLS in this build). */
 MUST_CHECK int redis_client_open(const struct redis_link_config *config, struct redis_client **ret,
                                  struct err *err);
-/* Sends and waits.  `*ret_reply` is caller's (freeReplyObject); an error reply is -ERR_REDIS with
+/* Sends and waits.  `*ret_reply` is caller's (redis_reply_free); an error reply is -ERR_REDIS with
  * Redis' text and no reply. */
 MUST_CHECK int redis_client_call(struct redis_client *c, struct span command,
                                  struct redisReply **ret_reply, struct err *err);

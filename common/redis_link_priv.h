@@ -79,7 +79,7 @@ void link_enqueue(struct redis_link *l, struct span command, int64_t extra_ms, r
 /* Sends the handshake.  Its end is link_handshake_done() or link_lost(). */
 void link_handshake_begin(struct redis_link *l);
 
-/* Inside a reply callback: the reply is the caller's now (freeReplyObject). */
+/* Inside a reply callback: the reply is the caller's now (redis_reply_free). */
 redisReply *link_take_reply(struct redis_link *l);
 
 #endif

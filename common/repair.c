@@ -4,6 +4,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include "common/redis_reply.h"
+
 int repair_record(const struct inspect_letter *letter, struct buf *out, struct err *err)
 {
     struct record r = letter->record;
@@ -45,7 +47,7 @@ static int call_count(struct redis_client *client, struct span command, int64_t 
         rc = redis_client_call(client, buf_span(&load), &reply, err);
         buf_done(&load);
         if (rc == 0) {
-            freeReplyObject(reply);
+            redis_reply_free(reply);
             reply = NULL;
             rc = redis_client_call(client, command, &reply, err);
         }
@@ -55,7 +57,7 @@ static int call_count(struct redis_client *client, struct span command, int64_t 
     if (rc == 0)
         rc = store_read_count(reply, ret, err);
     if (reply != NULL)
-        freeReplyObject(reply);
+        redis_reply_free(reply);
     return rc;
 }
 
@@ -100,7 +102,7 @@ int repair_pause(struct redis_client *client, const struct store_queue *queue, c
     store_cmd_pause(&command, queue, SPAN_OF_STR(why));
     int rc = redis_client_call(client, buf_span(&command), &reply, err);
     if (reply != NULL)
-        freeReplyObject(reply);
+        redis_reply_free(reply);
     buf_done(&command);
     return rc;
 }

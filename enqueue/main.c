@@ -22,6 +22,7 @@
 #include "common/document.h"
 #include "common/document_build.h"
 #include "common/lines.h"
+#include "common/redis_reply.h"
 #include "common/session.h"
 #include "common/store_print.h"
 #include "common/token.h"
@@ -145,7 +146,7 @@ static int wait_for_replicas(struct run *r)
             code = EX_TEMPFAIL;
         }
         if (reply != NULL)
-            freeReplyObject(reply);
+            redis_reply_free(reply);
     }
     buf_done(&command);
     return code;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/redis_reply.h"
 #include "common/store.h"
 #include "tests/lib/link_bench.h"
 #include "tests/lib/redis_server.h"
@@ -208,13 +209,13 @@ static void large_values_both_ways(void **state)
                 &command, 3,
                 (struct span[]){SPAN_OF_STR("SET"), SPAN_OF_STR("big"), {value, sizes[i]}});
             assert_int_equal(redis_client_call(c, buf_span(&command), &reply, &err), 0);
-            freeReplyObject(reply);
+            redis_reply_free(reply);
             buf_clear(&command);
             store_command(&command, 2, (struct span[]){SPAN_OF_STR("GET"), SPAN_OF_STR("big")});
             assert_int_equal(redis_client_call(c, buf_span(&command), &reply, &err), 0);
             assert_int_equal(reply->len, sizes[i]);
             assert_true(memcmp(reply->str, value, sizes[i]) == 0);
-            freeReplyObject(reply);
+            redis_reply_free(reply);
             buf_done(&command);
         }
         redis_client_close(c);
@@ -356,7 +357,7 @@ static void a_client_calls_and_pipelines(void **state)
     store_cmd_ping(&command);
     assert_int_equal(redis_client_call(c, buf_span(&command), &reply, &err), 0);
     assert_string_equal(reply->str, "PONG");
-    freeReplyObject(reply);
+    redis_reply_free(reply);
     reply = NULL;
 
     buf_clear(&command);
