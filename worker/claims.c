@@ -18,7 +18,8 @@ void claims_init(struct claims *c)
 
 static void free_contents(struct claim *claim)
 {
-    free(claim->bytes);
+    if (claim->bytes != claim->small)
+        free(claim->bytes);
     buf_done(&claim->storage);
     buf_done(&claim->result);
     buf_done(&claim->message);
@@ -74,7 +75,9 @@ struct claim *claims_add(struct claims *c, uint64_t seq, struct queue *q, struct
     claim->state = CLAIM_READY;
     claim->queue = q;
     claim->handler = NULL;
-    claim->bytes = xmemdup(bytes.ptr, bytes.len);
+    claim->bytes = bytes.len <= sizeof claim->small ? claim->small : xmalloc(bytes.len);
+    if (bytes.len > 0)
+        memcpy(claim->bytes, bytes.ptr, bytes.len);
     claim->len = bytes.len;
     claim->list = NULL;
     claim->prev = claim->next = NULL;

@@ -20,6 +20,8 @@
 struct queue;
 struct handler;
 
+enum { CLAIM_SMALL_BYTES = 256 };
+
 enum claim_state { CLAIM_READY = 0, CLAIM_SENT, CLAIM_SETTLING };
 
 struct claim_list {
@@ -32,7 +34,7 @@ struct claim {
     enum claim_state state;
     struct queue *queue;
     struct handler *handler; /* borrowed from the catalog, which keeps them for life */
-    char *bytes; /* the record as claimed; owned */
+    char *bytes; /* the record as claimed: `small`, or allocated */
     size_t len;
     struct record rec; /* spans into bytes or storage */
     struct document doc; /* spans into bytes; unset unless `parsed` */
@@ -57,6 +59,7 @@ struct claim {
     const char *outcome; /* with SETTLING: not NULL = somebody waits for this end (finish.h) */
     bool relays; /* its settlement leaves something in the outbox */
     struct buf record; /* with SETTLING: what is to be stored; empty = as it is */
+    char small[CLAIM_SMALL_BYTES]; /* most records fit: no allocation for them */
 };
 
 struct claims {

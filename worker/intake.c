@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/json_span.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -61,7 +60,7 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
 struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct span bytes)
 {
     struct claim *c = claims_add(&w->claims, seq, q, bytes);
-    c->claimed_mono_ms = mono_ms();
+    c->claimed_mono_ms = worker_mono_ms(w);
     c->answered_round = w->round;
     c->once = q->delivery == DELIVERY_AT_MOST_ONCE;
     w->held_bytes += (int64_t)bytes.len;
@@ -71,7 +70,7 @@ struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct spa
     };
     struct err text = {0};
     struct ending e;
-    intake_judge(c, &limits, wall_ms(), &text, &e);
+    intake_judge(c, &limits, worker_wall_ms(w), &text, &e);
     if (e.kind == ENDING_OUTCOME) {
         c->handler = catalog_find(&w->catalog, c->doc.type);
         if (c->handler == NULL)

@@ -60,6 +60,21 @@ double worker_random(struct worker *w)
     return (double)(w->random >> 11) / (double)(UINT64_C(1) << 53);
 }
 
+int64_t worker_mono_ms(const struct worker *w)
+{
+    return (int64_t)uv_now(w->loop); /* CLOCK_MONOTONIC too */
+}
+
+int64_t worker_wall_ms(struct worker *w)
+{
+    uint64_t turn = uv_now(w->loop);
+    if (turn != w->wall_read_at || w->wall_now_ms == 0) {
+        w->wall_read_at = turn;
+        w->wall_now_ms = wall_ms();
+    }
+    return w->wall_now_ms;
+}
+
 bool worker_claiming(const struct worker *w)
 {
     return w->synced && w->phase == PHASE_RUNNING;

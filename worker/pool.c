@@ -242,7 +242,7 @@ void runner_send(struct runner *r, struct claim *c)
     slot_queue(slots_get(w->slots, r->block, slot), c->seq, c->queue->index);
     if (c->doc.id[0] == '\0' && c->rec.id[0] == '\0') {
         struct err err = {0};
-        if (uuid_v7(&w->uuids, wall_ms(), c->rec.id, &err) < 0)
+        if (uuid_v7(&w->uuids, worker_wall_ms(w), c->rec.id, &err) < 0)
             c->rec.id[0] = '\0'; /* the handler sees an empty id; the record gets one later */
     }
     const char *id = c->rec.id[0] != '\0' ? c->rec.id : c->doc.id;

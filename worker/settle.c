@@ -58,7 +58,7 @@ void settle_write_record(struct worker *w, struct record *rec, const struct docu
     if (rec->id[0] == '\0') {
         char id[UUID_BYTES + 1];
         struct err err = {0};
-        if (uuid_v7(&w->uuids, wall_ms(), id, &err) == 0)
+        if (uuid_v7(&w->uuids, worker_wall_ms(w), id, &err) == 0)
             memcpy(rec->id, id, sizeof id);
         else
             memcpy(rec->id, rec->uid, strlen(rec->uid) + 1); /* unique too */
@@ -186,7 +186,7 @@ void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
         return;
     }
     struct decide_policy policy = settle_policy(w, c);
-    decide(&c->rec, e, &policy, worker_random(w), wall_ms(), &c->storage, &c->decision);
+    decide(&c->rec, e, &policy, worker_random(w), worker_wall_ms(w), &c->storage, &c->decision);
     if (c->once)
         once_decision(c, e);
     if (c->decision.rewrite) {

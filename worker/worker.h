@@ -57,6 +57,8 @@ struct worker {
     uint64_t next_seq;
     struct uuid_source uuids;
     uint64_t random; /* state of worker_random() */
+    uint64_t wall_read_at; /* uv_now() when wall_now_ms was read */
+    int64_t wall_now_ms;
     struct store_globals globals;
     char prefix[256];
     char *state_dir; /* NULL = none */
@@ -146,6 +148,10 @@ struct worker {
 void worker_wake(struct worker *w);
 /* May new jobs be claimed now? */
 bool worker_claiming(const struct worker *w);
+/* The clocks as they stood when this turn of the loop began: for what is done once a job, where
+ * reading them costs more than the rest. */
+int64_t worker_mono_ms(const struct worker *w);
+int64_t worker_wall_ms(struct worker *w);
 /* In [0,1). */
 double worker_random(struct worker *w);
 
