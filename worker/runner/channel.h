@@ -17,7 +17,7 @@
 #include "common/err.h"
 #include "common/wire.h"
 
-enum { CHANNEL_NOTES = 16 };
+enum { CHANNEL_NOTES = 64 };
 
 struct channel {
     int fd;

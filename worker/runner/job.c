@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -21,7 +22,7 @@
 #include "worker/runner/program.h"
 #include "worker/runner/runner.h"
 
-enum { BUFFER_KEEP_BYTES = 64 * 1024, EXIT_INTERNAL = 70 };
+enum { BUFFER_KEEP_BYTES = 64 * 1024, EXIT_INTERNAL = 70, CLOCKS_KEPT_US = 1000 };
 
 volatile sig_atomic_t job_stop_flag;
 
@@ -51,6 +52,19 @@ static void reset(struct buf *b)
     buf_trim(b, BUFFER_KEEP_BYTES);
 }
 
+const struct runner_clocks *job_clocks(struct runner *r)
+{
+    struct runner_clocks *c = &r->clocks;
+    if (c->now_us == 0)
+        c->now_us = mono_us();
+    if (c->read_us == 0 || c->now_us - c->read_us >= CLOCKS_KEPT_US) {
+        c->read_us = c->now_us;
+        c->wall_ms = wall_ms();
+        c->boot_ms = boot_ms();
+    }
+    return c;
+}
+
 int job_start(struct job *j, const struct wire_frame *f, struct err *err)
 {
     struct runner *r = j->runner;
@@ -63,7 +77,8 @@ int job_start(struct job *j, const struct wire_frame *f, struct err *err)
     j->seq = f->seq;
     j->slot = slots_get(r->slots, r->index, f->slot);
     job_stop_flag = 0; /* before it begins: a signal after that is for it, or later */
-    j->begun_us = mono_us();
+    const struct runner_clocks *clocks = job_clocks(r);
+    j->begun_us = clocks->now_us;
     if (!slot_begin(j->slot, j->seq, j->begun_us))
         return 0;
     atomic_store_explicit(&r->page->current_slot, f->slot, memory_order_relaxed);
@@ -76,8 +91,8 @@ int job_start(struct job *j, const struct wire_frame *f, struct err *err)
     reset(&j->stderr_tail);
     reset(&j->result);
     bool has_meta = j->wire.meta.len > 0;
-    int64_t now_ms = wall_ms(), deadline_ms;
-    if (__builtin_add_overflow(now_ms, j->wire.timeout_ms, &deadline_ms))
+    int64_t deadline_ms;
+    if (__builtin_add_overflow(clocks->wall_ms, j->wire.timeout_ms, &deadline_ms))
         deadline_ms = INT64_MAX;
     j->view = (struct bl_job){
         .size = sizeof j->view,
@@ -146,8 +161,14 @@ static void on_thread_exit(void *arg)
     on_exit_guard();
 }
 
-int job_guard(struct err *err)
+int job_guard(struct runner *r, struct err *err)
 {
+    /* A page that fork() leaves empty in the copy tells the two apart without a system call. */
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || madvise(page, 4096, MADV_WIPEONFORK) == -1)
+        return err_errno(err, ERR_SYSTEM, "cannot mark the process as the original");
+    *page = 1;
+    r->original = page;
     if (atexit(on_exit_guard) != 0)
         return err_set(err, ERR_SYSTEM, "atexit");
     return 0;
@@ -162,7 +183,7 @@ static __attribute__((noinline)) enum bl_result call_handler(struct job *j)
     pthread_cleanup_push(on_thread_exit, NULL);
     result = j->handler->run(&j->view);
     pthread_cleanup_pop(0);
-    if (getpid() != j->runner->pid)
+    if (*j->runner->original == 0)
         _exit(EXIT_INTERNAL); /* a copy that the handler made */
     handler_pid = 0;
     if (cookie != j->seq)
@@ -252,5 +273,6 @@ int64_t job_end(struct job *j)
     channel_job_ended(&r->channel);
     if (j->handler != NULL)
         j->handler->run_us = now_us - j->begun_us;
+    r->clocks.now_us = now_us;
     return now_us;
 }

@@ -28,6 +28,14 @@ enum {
     JOB_RESULT_BYTES = 1024 * 1024, /* of a plugin's result; the cap of result_max_bytes too */
 };
 
+/* The clocks, read at most once a ms while short jobs follow each other: reading them all for each
+ * would cost more than such a job. */
+struct runner_clocks {
+    int64_t now_us; /* monotonic, the end of the job before; 0 = it may be older than that */
+    int64_t read_us; /* monotonic, when those below were read; 0 = never */
+    int64_t wall_ms, boot_ms;
+};
+
 /* The process; one of it, made by runner_main(). */
 struct runner {
     int index;
@@ -38,6 +46,8 @@ struct runner {
     struct slots *slots;
     struct runner_page *page;
     struct channel channel;
+    struct runner_clocks clocks;
+    const volatile char *original; /* 0 there: this is a copy of the process, made by fork() */
 };
 
 struct job {
@@ -63,13 +73,16 @@ struct job {
 void job_init(struct job *j, struct runner *r);
 void job_done(struct job *j);
 
+/* The clocks as of now, or of the end of the job before. */
+const struct runner_clocks *job_clocks(struct runner *r);
+
 /* 1 = it has begun, 0 = it was revoked, -ERR_PROTOCOL.  The frame's bytes must stay until
  * job_end(). */
 MUST_CHECK int job_start(struct job *j, const struct wire_frame *f, struct err *err);
 void job_run(struct job *j);
 /* Ends the process when a handler calls exit().  Once, before any plugin is loaded: exit handlers run
  * in reverse order.  -ERR_SYSTEM. */
-MUST_CHECK int job_guard(struct err *err);
+MUST_CHECK int job_guard(struct runner *r, struct err *err);
 
 /* The slot is RETURNED when this returns, and noted at the channel.  Returns the time, monotonic us. */
 int64_t job_end(struct job *j);

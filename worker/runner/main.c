@@ -216,11 +216,11 @@ static void say_hello(struct runner *r)
 }
 
 /* Is the worker still known to be the owner of its claims? */
-static bool may_begin(const struct runner *r)
+static bool may_begin(struct runner *r)
 {
     int64_t good =
         atomic_load_explicit(&slots_header(r->slots)->good_beat_boot_ms, memory_order_relaxed);
-    return good == 0 || boot_ms() - good < GOOD_BEAT_MS;
+    return good == 0 || job_clocks(r)->boot_ms - good < GOOD_BEAT_MS;
 }
 
 /* Reports of earlier jobs must not wait for one that may take long, nor die with it. */
@@ -246,6 +246,7 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
         channel_flush(ch, now_us);
         if (ch->pos < ch->in.len)
             channel_receive(ch, 0); /* is there a DRAIN behind the jobs at hand? */
+        r->clocks.now_us = 0; /* that may have taken its time */
     }
     return 0;
 }
@@ -263,6 +264,7 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
             if (ch->drain)
                 return 0;
             channel_receive(ch, -1);
+            r->clocks.now_us = 0;
             continue;
         }
         switch (f.type) {
@@ -272,6 +274,7 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
             } else if (!may_begin(r)) {
                 channel_flush(ch, mono_us());
                 channel_receive(ch, GATE_WAIT_MS);
+                r->clocks.now_us = r->clocks.read_us = 0;
             } else if (run_one(r, j, &f, err) < 0) {
                 return -ERR_PROTOCOL;
             }
@@ -305,7 +308,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     r->out_dir = o->out_dir;
     int rc = slots_attach(o->slots_fd, o->index, &r->slots, err);
     if (rc == 0)
-        rc = job_guard(err);
+        rc = job_guard(r, err);
     if (rc < 0)
         return rc;
     r->page = slots_runner_page(r->slots, r->index);
