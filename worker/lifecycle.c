@@ -1,5 +1,6 @@
 #include "worker/lifecycle.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -363,7 +364,7 @@ static void leave(struct worker *w)
 
 void lifecycle_end_as_clone(struct worker *w)
 {
-    log_msg(LOG_ERROR, "stopping all handlers and ending; a restart draws another incarnation");
+    log_msg(LOG_ERROR, "stopping all handlers and starting over with another incarnation");
     for (int i = 0; i < w->pool.block_count; i++)
         runner_kill(w->pool.runners[i], "");
     for (int i = 0; i < w->pool.block_count; i++)
@@ -373,6 +374,9 @@ void lifecycle_end_as_clone(struct worker *w)
         (void)kill(w->pool.guard_pid, SIGKILL);
     if (w->state_dir != NULL)
         statedir_remove(w->state_dir, &w->inc);
+    notify_hand_on(&w->notify);
+    fexecve(w->exe_fd, w->argv, environ);
+    log_msg(LOG_ERROR, "cannot start over", KV_STR("error", strerror(errno)));
     _exit(EX_TEMPFAIL);
 }
 
@@ -504,6 +508,7 @@ int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
     w->url = *url;
     w->exe_fd = exe_fd;
     w->lock_fd = -1;
+    w->argv = options->argv;
     w->burst = options->burst;
     w->burst_wait_ms = options->burst_wait_ms;
     w->started_wall_ms = w->handlers_since_wall_ms = wall_ms();

@@ -24,6 +24,7 @@ struct worker;
 struct lifecycle_options {
     bool burst;
     int64_t burst_wait_ms;
+    char *const *argv; /* to execute this program again as it was; borrowed */
 };
 
 /* Runs a worker with `cfg` (takes) until it has stopped; returns the exit code of the process. */
@@ -36,8 +37,8 @@ void lifecycle_synced(struct worker *w);
 void lifecycle_stop(struct worker *w, const char *why);
 /* TSTP and CONT. */
 void lifecycle_quiet(struct worker *w, bool quiet);
-/* Another process has our incarnation: kills the runners, settles nothing and exits 75; whoever
- * supervises us starts a worker with an incarnation of its own. */
+/* Another process has our incarnation: kills the runners, settles nothing, forgets all and executes
+ * itself again under the same pid, which draws another incarnation.  Exits 75 if that fails. */
 _Noreturn void lifecycle_end_as_clone(struct worker *w);
 
 #endif

@@ -295,6 +295,22 @@ static int print_sample(void)
     return 0;
 }
 
+/* What to execute again, should the worker have to start over: --url is wiped from argv itself. */
+static char **argv_copy(int argc, char **argv)
+{
+    char **copy = xcalloc((size_t)argc + 1, sizeof *copy);
+    for (int i = 0; i < argc; i++)
+        copy[i] = xstrdup(argv[i]);
+    return copy;
+}
+
+static void argv_free(char **copy)
+{
+    for (char **p = copy; *p != NULL; p++)
+        free(*p);
+    free(copy);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--runner") == 0)
@@ -303,16 +319,21 @@ int main(int argc, char **argv)
         return guard_main(argc - 1, argv + 1);
     struct arguments a = {0};
     struct config cfg;
+    char **again = argv_copy(argc, argv);
+    a.run.argv = again;
     signal(SIGPIPE, SIG_IGN);
     int code = parse_arguments(argc, argv, &a);
     if (code == -1 && a.sample)
         code = print_sample();
-    if (code != -1)
+    if (code != -1) {
+        argv_free(again);
         return code;
+    }
     config_init(&cfg);
     code = load_config(&a, &cfg);
     if (code == -1)
         code = a.print ? print_config(&cfg) : with_redis(&cfg, &a, argv[0]);
     config_done(&cfg);
+    argv_free(again);
     return code;
 }

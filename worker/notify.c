@@ -69,6 +69,22 @@ void notify_done(struct notify *n)
     n->fd = -1;
 }
 
+void notify_hand_on(const struct notify *n)
+{
+    char name[sizeof n->address.sun_path + 1] = "", number[32];
+    if (n->fd == -1)
+        return;
+    size_t len = n->address_len - offsetof(struct sockaddr_un, sun_path);
+    memcpy(name, n->address.sun_path, len);
+    if (name[0] == '\0')
+        name[0] = '@';
+    setenv("NOTIFY_SOCKET", name, 1);
+    if (n->watchdog_ms > 0) {
+        snprintf(number, sizeof number, "%lld", (long long)n->watchdog_ms * 1000);
+        setenv("WATCHDOG_USEC", number, 1);
+    }
+}
+
 static void send_text(struct notify *n, const char *text)
 {
     if (n->fd != -1) /* a message that cannot be sent now is dropped */

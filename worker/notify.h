@@ -26,6 +26,8 @@ struct notify {
  * nothing, and the worker goes on with a warning); -ERR_SYSTEM likewise. */
 MUST_CHECK int notify_init(struct notify *n, struct err *err);
 void notify_done(struct notify *n);
+/* Puts the variables back: for a process that is about to be executed again in our place. */
+void notify_hand_on(const struct notify *n);
 
 static inline bool notify_is_on(const struct notify *n)
 {

@@ -11,7 +11,7 @@
 #include "worker/settle.h"
 #include "worker/worker.h"
 
-enum { ADOPT_BATCH = 16, SOON_MS = 250, UNSURE_MS = 3000 };
+enum { ADOPT_BATCH = 16, SOON_MS = 250, UNSURE_MS = 3000, UNSURE_ROUNDS = 2 };
 
 /* A round under way. */
 struct reconcile {
@@ -23,7 +23,7 @@ struct reconcile {
     int adopted, acked_again, lost;
     bool same_server;
     bool aborted; /* void: frees itself at the next answer */
-    bool kill_refused; /* an old connection may still run something: again in 3 s */
+    bool kill_refused; /* an old connection may still run something: again in 3 s and 6 s */
     int unanswered;
     struct buf cursor;
     bool page_last; /* the page was the queue's last */
@@ -118,7 +118,10 @@ static void finish(struct reconcile *rc)
     if (rc->lost > 0 || rc->adopted > 0 || rc->acked_again > 0)
         log_msg(LOG_INFO, "reconciled", KV_INT("lost", rc->lost), KV_INT("adopted", rc->adopted),
                 KV_INT("acknowledged_again", rc->acked_again));
-    bool again = rc->kill_refused;
+    if (rc->kill_refused)
+        w->unsure_rounds = UNSURE_ROUNDS;
+    bool again = w->unsure_rounds > 0;
+    w->unsure_rounds -= again;
     w->server_changed = false; /* not before: a refused round leaves the next one the same view */
     w->reconcile = NULL;
     reconcile_free(rc);

@@ -64,6 +64,7 @@ struct worker {
     char *state_dir; /* NULL = none */
     int lock_fd; /* held for life; -1 = no state_dir */
     int exe_fd;
+    char *const *argv; /* to start over, in lifecycle_end_as_clone() */
     struct slots *slots;
     enum phase phase;
     int exit_code;
@@ -122,6 +123,7 @@ struct worker {
     struct reconcile *reconcile; /* NULL = none under way */
     uint64_t round; /* reconcile rounds begun */
     int64_t reconcile_mono_ms; /* when the next one is due */
+    int unsure_rounds; /* so many follow each other sooner: an old connection may still run a claim */
     struct recovery *recoveries; /* of dead workers, under way */
     uv_timer_t duty_timer; /* due jobs, ahead checks, take-overs: sleeps to the next deadline */
     int64_t takeover_mono_ms;

@@ -193,6 +193,27 @@ class Recovery(Case):
         self.assertEqual(first.drain(), 0)
         self.assertEqual(second.drain(), 0)
 
+    def test_a_clone_starts_over_with_another_incarnation(self):
+        redis = self.redis()
+        worker = self.worker(redis, self.config(**FAST), args=["--url", redis.url])
+        self.ledger.push(redis, 1, ms=60000, prefix="slow")
+        wait_until(lambda: len(self.ledger.began()) == 1, what="the job running")
+        mine = redis.client.hkeys("bucketline:workers")[0]
+        runners = runners_of(worker)
+        redis.client.hincrby("bucketline:workers", mine, 1000)  # as if another beat under this name
+        worker.wait_log("somebody else beats under our incarnation")
+        worker.wait_log(worker.READY, 2)
+        self.assertTrue(worker.running)  # under the same pid
+        for pid in runners:
+            wait_until(lambda: not is_alive(pid), what="the end of runner %d" % pid)
+        self.ledger.pushed.clear()
+        self.ledger.push(redis, 5)
+        wait_until(self.ledger.all_ended, what="work under the new incarnation")
+        # What the old one held is nobody's until its silence is long enough.
+        wait_until(lambda: self.ledger.began()["slow0"] == 2, what="the job running again")
+        self.assertNotIn(mine, redis.client.hkeys("bucketline:workers"))
+        self.assertIn(b'"lost":1', redis.client.hvals(RUN)[0])
+
     def test_the_guard_is_started_again(self):
         redis = self.redis()
         worker = self.worker(redis, self.config())
