@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/frames.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -199,7 +200,7 @@ int64_t dispatch_check(struct worker *w, int64_t now_mono_ms)
         struct runner *r = w->pool.runners[i];
         if (r->jobs.count < 2)
             continue;
-        runner_sweep(r);
+        frames_catch_up(r);
         rescue(w, r, now_mono_ms);
         take_back_stuck(r, now_mono_ms);
         look_again |= r->jobs.count > 1;

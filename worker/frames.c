@@ -114,3 +114,25 @@ int frames_read(struct runner *r, struct err *err)
         buf_trim(&r->in, 1 << 18);
     return rc;
 }
+
+void frames_catch_up(struct runner *r)
+{
+    struct {
+        int slot;
+        uint64_t seq;
+    } returned[SLOTS_PER_RUNNER];
+    int count = 0;
+    for (const struct claim *c = r->jobs.first; c != NULL; c = c->next)
+        if (slot_word_state(slots_get(r->worker->slots, c->block, c->slot)->word) ==
+            SLOT_RETURNED) {
+            returned[count].slot = c->slot;
+            returned[count++].seq = c->seq;
+        }
+    if (count > 0)
+        runner_heed(r);
+    for (int i = 0; i < count; i++) {
+        struct claim *c = r->slot_claim[returned[i].slot];
+        if (c != NULL && c->seq == returned[i].seq && c->state == CLAIM_SENT)
+            runner_sweep_one(r, c);
+    }
+}

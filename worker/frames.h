@@ -10,4 +10,8 @@ struct runner;
  * the runner is then to be killed. */
 MUST_CHECK int frames_read(struct runner *r, struct err *err);
 
+/* Finds jobs of a living runner whose slots say RETURNED though no report came yet, reads what the
+ * runner sent before that (results, messages), and has them settled. */
+void frames_catch_up(struct runner *r);
+
 #endif

@@ -292,14 +292,18 @@ void pool_release_slot(struct worker *w, struct claim *c)
     c->block = c->slot = -1;
 }
 
+void runner_sweep_one(struct runner *r, struct claim *c)
+{
+    const struct slot *s = slots_get(r->worker->slots, c->block, c->slot);
+    if (slot_plausible(s, c->seq) && slot_word_state(s->word) == SLOT_RETURNED)
+        dispatch_returned(r->worker, r, c);
+}
+
 void runner_sweep(struct runner *r)
 {
-    struct worker *w = r->worker;
     for (struct claim *c = r->jobs.first, *next; c != NULL; c = next) {
         next = c->next;
-        const struct slot *s = slots_get(w->slots, c->block, c->slot);
-        if (slot_plausible(s, c->seq) && slot_word_state(s->word) == SLOT_RETURNED)
-            dispatch_returned(w, r, c);
+        runner_sweep_one(r, c);
     }
 }
 
@@ -355,13 +359,10 @@ int runner_read(struct runner *r, struct err *err)
     }
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events)
+void runner_heed(struct runner *r)
 {
-    struct runner *r = handle->data;
     struct err err = {0};
-    if (status == 0 && (events & UV_WRITABLE))
-        flush_runner(r);
-    if (status == 0 && !(events & UV_READABLE))
+    if (r->fd == -1)
         return;
     int rc = runner_read(r, &err);
     if (rc == 0)
@@ -370,6 +371,15 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     runner_close_socket(r);
     if (r->state != RUNNER_DRAINING || rc < 0)
         runner_kill(r, rc < 0 ? err.text : "");
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+    struct runner *r = handle->data;
+    if (status == 0 && (events & UV_WRITABLE))
+        flush_runner(r);
+    if (status != 0 || (events & UV_READABLE))
+        runner_heed(r);
 }
 
 /* ---- stopping and killing ------------------------------------------------------------------ */

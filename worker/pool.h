@@ -103,8 +103,10 @@ void runner_send(struct runner *r, struct claim *c);
 /* Takes back what has not begun, newest first, by calling fn (which moves the claim elsewhere).
  * Returns how many. */
 int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c));
-/* Reads slots that say RETURNED although no frame came yet. */
+/* Settles what its slots say RETURNED of, although no frame came: of a dead one, whose socket was
+ * read to its end.  (Beside a living one: frames_catch_up().) */
 void runner_sweep(struct runner *r);
+void runner_sweep_one(struct runner *r, struct claim *c); /* if its slot says so */
 /* Soft signal to the program's group or the runner; SIGKILL follows after the grace. */
 void runner_stop_job(struct runner *r);
 /* SIGKILL to both groups; the death is judged when it is seen. */
@@ -112,6 +114,8 @@ void runner_kill(struct runner *r, const char *cause);
 /* Reads and handles what its socket holds: 0 = more may come, 1 = its end is closed, -1 = it does not
  * speak our protocol. */
 int runner_read(struct runner *r, struct err *err);
+/* Reads it; one that closed its socket or sends rubbish is killed, and judged when it is dead. */
+void runner_heed(struct runner *r);
 void runner_close_socket(struct runner *r);
 /* A revoked claim goes to the front of the ready list. */
 void pool_back_to_ready(struct worker *w, struct claim *c);

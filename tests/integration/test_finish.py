@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 from bl import BUILD, Case, wait_until
+from life import Life
 
 
 class Finish(Case):
@@ -55,6 +56,27 @@ class Finish(Case):
         kept = wait_until(lambda: self.client.get("{queue:default}:result:e"), what="the result")
         self.assertEqual(json.loads(kept)["result"], [1, 2])
         self.assertTrue(3500 < self.client.ttl("{queue:default}:result:e") <= 3600)
+
+    def test_the_result_of_a_fast_job_is_kept_though_a_slow_one_follows(self):
+        """Its frames wait in the runner for the next report, which the slow job holds up."""
+        life = Life(self, self.server)
+        self.worker_of_both.write_config(plugins=[life.plugin], runners=1)
+        self.worker_of_both.hup()
+        self.worker_of_both.wait_log("configuration reloaded")
+        for n in range(100):
+            life.push_one("fast%d" % n)
+        life.wait_drained(self.worker_of_both)
+        for n in range(5):
+            self.client.lpush("queue:default", *[life.document("%s%d" % (id, n), **more)
+                                                 for id, more in (
+                ("first", {}), ("kept", {"keep": "1h", "args": {"result_bytes": 50}}),
+                ("slow", {"args": {"ms": 400}}))])
+            kept = wait_until(lambda n=n: self.client.get("{queue:default}:result:kept%d" % n),
+                              what="the kept result")
+            self.assertEqual(len(json.loads(kept)["result"]), 48)
+            for fast in range(100):  # the handler counts as fast again
+                life.push_one("again%d-%d" % (n, fast))
+            life.wait_drained(self.worker_of_both)
 
     def test_follow_ups_run_after_success_and_only_then(self):
         self.push(type="echo", id="f",

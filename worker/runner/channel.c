@@ -107,10 +107,9 @@ void channel_note(struct channel *ch, uint16_t slot)
 }
 
 void channel_write(struct channel *ch, enum wire_type type, uint8_t flags, uint16_t slot,
-                   uint64_t seq, struct span payload, bool urgent)
+                   uint64_t seq, struct span payload)
 {
     wire_write(&ch->out, type, flags, slot, seq, payload);
-    ch->urgent = ch->urgent || urgent;
 }
 
 void channel_flush(struct channel *ch, int64_t now_mono_us)
@@ -138,7 +137,6 @@ void channel_flush(struct channel *ch, int64_t now_mono_us)
     }
     buf_clear(&ch->out);
     buf_trim(&ch->out, KEEP_BYTES);
-    ch->urgent = false;
 }
 
 /* From here on bytes go to `later`: the job's strings stay where they are. */

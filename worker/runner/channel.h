@@ -29,7 +29,6 @@ struct channel {
     bool split; /* a job runs and the bytes after it were moved to `later` */
     struct buf later;
     struct buf out; /* frames not sent yet */
-    bool urgent; /* `out` has what would be lost with this process, or someone waits for */
     uint16_t notes[CHANNEL_NOTES]; /* slots that returned and that no DONE frame names yet */
     int note_count;
     int64_t flushed_us; /* monotonic */
@@ -50,11 +49,11 @@ void channel_take(struct channel *ch, const struct wire_frame *f);
  * `eof` and `drain`.  Not while a job runs. */
 void channel_receive(struct channel *ch, int timeout_ms);
 
-/* A slot has returned.  `urgent` frames written before it are sent with it at the next flush. */
+/* A slot has returned: said at the next flush. */
 void channel_note(struct channel *ch, uint16_t slot);
-/* Appends a frame; what a worker cannot find out otherwise is `urgent`. */
+/* Appends a frame, which goes out at the next flush, before any slot returns. */
 void channel_write(struct channel *ch, enum wire_type type, uint8_t flags, uint16_t slot,
-                   uint64_t seq, struct span payload, bool urgent);
+                   uint64_t seq, struct span payload);
 /* Sends notes and frames, and waits until the kernel has taken them. */
 void channel_flush(struct channel *ch, int64_t now_mono_us);
 

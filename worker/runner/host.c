@@ -67,7 +67,7 @@ void host_progress(struct job *j, int64_t percent, const char *text, size_t len)
     if (len > 0)
         memcpy(bytes + 1, text, len);
     struct channel *ch = &j->runner->channel;
-    channel_write(ch, WIRE_PROGRESS, 0, j->slot_index, j->seq, (struct span){bytes, 1 + len}, true);
+    channel_write(ch, WIRE_PROGRESS, 0, j->slot_index, j->seq, (struct span){bytes, 1 + len});
     channel_flush(ch, now_us);
 }
 
@@ -117,7 +117,7 @@ static int on_enqueue(struct bl_job *view, const char *queue, const char *docume
     buf_add_char(&b, (char)(name_len >> 8));
     buf_add(&b, queue, name_len);
     buf_add(&b, document, len);
-    channel_write(ch, WIRE_ENQUEUE, 0, j->slot_index, j->seq, buf_span(&b), true);
+    channel_write(ch, WIRE_ENQUEUE, 0, j->slot_index, j->seq, buf_span(&b));
     buf_clear(&b);
     channel_flush(ch, mono_us());
     struct err err = {0};

@@ -249,16 +249,14 @@ static void hand_out(struct job *j)
                     SPAN_OF_STR(err.text));
     }
     j->slot->has_out = kept;
-    /* Not kept anywhere, these frames are all there is: they go out before the next job begins. */
     struct channel *ch = &r->channel;
     if (out.result.len > 0)
         channel_write(ch, WIRE_RESULT, j->result_cut ? WIRE_FLAG_CUT : 0, j->slot_index, j->seq,
-                      out.result, !kept);
+                      out.result);
     if (out.stderr_tail.len > 0)
-        channel_write(ch, WIRE_MESSAGE, WIRE_FLAG_STDERR, j->slot_index, j->seq, out.stderr_tail,
-                      !kept);
+        channel_write(ch, WIRE_MESSAGE, WIRE_FLAG_STDERR, j->slot_index, j->seq, out.stderr_tail);
     if (out.message.len > 0)
-        channel_write(ch, WIRE_MESSAGE, 0, j->slot_index, j->seq, out.message, !kept);
+        channel_write(ch, WIRE_MESSAGE, 0, j->slot_index, j->seq, out.message);
 }
 
 int64_t job_end(struct job *j)
@@ -267,6 +265,9 @@ int64_t job_end(struct job *j)
     slot_set_message(j->slot, buf_span(&j->message));
     hand_out(j);
     int64_t now_us = mono_us();
+    /* The worker may settle as soon as the slot says RETURNED: what the job said is sent by then. */
+    if (r->channel.out.len > 0)
+        channel_flush(&r->channel, now_us);
     atomic_store_explicit(&r->page->current_slot, -1, memory_order_relaxed);
     slot_return(j->slot, j->seq, j->outcome, j->delay_ms, now_us);
     channel_note(&r->channel, j->slot_index);

@@ -203,7 +203,7 @@ static void on_plugin_loaded(void *arg, const struct plugin *p)
     log_msg(LOG_ERROR, "plugin refused", KV_STR("plugin", p->path), KV_STR("error", p->error),
             KV_INT("runner", r->index));
     char *text = xasprintf("%s: %s", p->path, p->error);
-    channel_write(&r->channel, WIRE_FATAL, 0, 0, 0, SPAN_OF_STR(text), true);
+    channel_write(&r->channel, WIRE_FATAL, 0, 0, 0, SPAN_OF_STR(text));
     free(text);
 }
 
@@ -211,7 +211,7 @@ static void say_hello(struct runner *r)
 {
     uint32_t n = (uint32_t)r->plugins.handler_count;
     char bytes[4] = {(char)n, (char)(n >> 8), (char)(n >> 16), (char)(n >> 24)};
-    channel_write(&r->channel, WIRE_HELLO, 0, 0, 0, (struct span){bytes, sizeof bytes}, true);
+    channel_write(&r->channel, WIRE_HELLO, 0, 0, 0, (struct span){bytes, sizeof bytes});
     channel_flush(&r->channel, mono_us());
 }
 
@@ -228,7 +228,7 @@ static bool must_flush_before(const struct runner *r, const struct job *j)
 {
     const struct channel *ch = &r->channel;
     bool fast = j->handler == NULL || j->handler->run_us <= FAST_US;
-    return ch->urgent || (!fast && (ch->note_count > 0 || ch->out.len > 0));
+    return ch->out.len > 0 || (!fast && ch->note_count > 0);
 }
 
 static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, struct err *err)
@@ -326,7 +326,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
 static int fail(struct channel *ch, int exit_code, const struct err *err)
 {
     log_msg(LOG_ERROR, "runner cannot work", KV_STR("error", err->text));
-    channel_write(ch, WIRE_FATAL, 0, 0, 0, SPAN_OF_STR(err->text), true);
+    channel_write(ch, WIRE_FATAL, 0, 0, 0, SPAN_OF_STR(err->text));
     channel_flush(ch, mono_us());
     return exit_code;
 }
