@@ -12,6 +12,7 @@ enum { VALUE_BYTES = 8 * 1024 };
 
 static enum log_level current_level = LOG_WARN;
 static enum log_format current_format = LOG_LOGFMT;
+static int current_fd = STDERR_FILENO;
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *const format_names[] = {"logfmt", "json"};
@@ -50,6 +51,11 @@ void log_setup(enum log_level level, enum log_format format)
 {
     current_level = level;
     current_format = format;
+}
+
+void log_to(int fd)
+{
+    current_fd = fd;
 }
 
 enum log_level log_get_level(void)
@@ -170,7 +176,7 @@ void log_write(enum log_level level, const char *msg, const struct log_kv *kvs)
     log_render(&line, wall_ms(), current_format, level, msg, kvs);
     size_t done = 0;
     while (done < line.len) {
-        ssize_t n = write(STDERR_FILENO, line.data + done, line.len - done);
+        ssize_t n = write(current_fd, line.data + done, line.len - done);
         if (n == -1) {
             if (errno == EINTR)
                 continue;

@@ -3,7 +3,7 @@
  * error = someone must act; warn = we go on, and the text says how; info = lifecycle;
  * debug = everything else.  Payloads (args, documents, results) appear at debug only.
  * Each line is one write(2), so processes do not interleave.  Values are quoted and control bytes
- * escaped when needed.  Level, format and process name are the only state; commands set nothing
+ * escaped when needed.  Level, format and descriptor are the only state; commands set nothing
  * and get warn and logfmt.
  */
 #ifndef BL_COMMON_LOG_H
@@ -27,6 +27,8 @@ const char *log_level_name(enum log_level level);
 const char *log_format_name(enum log_format format);
 
 void log_setup(enum log_level level, enum log_format format);
+/* Lines go to this descriptor instead of stderr, which is a plugin's in a runner. */
+void log_to(int fd);
 enum log_level log_get_level(void);
 static inline bool log_on(enum log_level level)
 {

@@ -6,12 +6,21 @@
 #include <string.h>
 #include <unistd.h>
 
+static void (*on_exhaustion)(void);
+
+void mem_on_exhaustion(void (*fn)(void))
+{
+    on_exhaustion = fn;
+}
+
 /* Says so with one write and aborts: there is no memory left to say it better. */
 static void out_of_memory(void)
 {
     static const char text[] = "bucketline: out of memory\n";
     ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
     (void)ignored; /* nothing can be done about it */
+    if (on_exhaustion != NULL)
+        on_exhaustion();
     abort();
 }
 

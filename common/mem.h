@@ -19,6 +19,10 @@ struct span {
 };
 #define SPAN_OF_STR(s) ((struct span){(s), strlen(s)})
 
+/* Called when there is none left, before the process aborts; it may end it in another way.  Must not
+ * allocate.  NULL = none.  Set once at a process' start. */
+void mem_on_exhaustion(void (*fn)(void));
+
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *ptr, size_t size);

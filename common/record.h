@@ -82,7 +82,7 @@ MUST_CHECK int record_unwrap(const struct record *r, struct buf *out, struct err
 
 /* What is known of a failure.  Strings may be NULL. */
 struct failure {
-    const char *kind; /* "failed", "crash", "timeout", "exit", "interrupted", "lost", ... */
+    const char *kind; /* "failed", "crash", "oom", "timeout", "handler", "lost", "malformed" ... */
     struct span message; /* for people; any bytes; cut at RECORD_MESSAGE_BYTES */
     int attempt; /* 1-based attempt that failed */
     int64_t at_ms; /* wall */

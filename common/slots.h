@@ -56,9 +56,10 @@ struct slot {
     uint16_t message_len; /* <= SLOT_MESSAGE_BYTES: the failure's text, cut */
     int32_t exit_code; /* of a program; -1 = none */
     int32_t signal; /* that ended a program; 0 = none */
-    int64_t max_rss_bytes; /* of a program; -1 = unknown */
-    int64_t cpu_ms; /* of a program; -1 = unknown */
-    uint64_t reserved[2];
+    int64_t max_rss_bytes; /* of a program or, when a plugin failed, its runner; -1 = unknown */
+    int64_t cpu_ms; /* used by the attempt; -1 = unknown */
+    uint8_t oom; /* 1 = the kernel killed its program for lack of memory */
+    uint8_t reserved[15];
     char message[SLOT_MESSAGE_BYTES];
 };
 
@@ -67,7 +68,10 @@ struct runner_page {
     _Atomic int32_t program_pgid; /* group of the program it runs now; 0 = none.  Believed only if
                                    * getsid(pgid) is the runner's pid */
     _Atomic int32_t current_slot; /* being run; -1 = none */
-    char pad[4096 - 8];
+    _Atomic int32_t out_of_memory; /* 1 = it could not allocate, and ended itself for that */
+    int32_t unused;
+    _Atomic int64_t cpu_us; /* its CPU time when the present job began, up to a ms earlier */
+    char pad[4096 - 24];
 };
 
 /* What the worker tells; read-only to runners. */

@@ -16,6 +16,7 @@
 #include "common/json_span.h"
 #include "common/repair.h"
 #include "common/text_table.h"
+#include "jobctl/failure.h"
 
 static const struct table_column columns[] = {
     {"QUEUE", false, 40}, {"ID", false, 0},      {"TYPE", false, 60},   {"ATTEMPTS", true, 0},
@@ -243,76 +244,15 @@ static void add_time_line(struct buf *out, const char *name, int64_t ms)
         add_line(out, name, SPAN_OF_STR(wall_format(ms, text)));
 }
 
-/* A failure's members, one a line below its heading. */
-static int on_failure_member(void *arg, const struct json_member *m, struct err *err)
+static void show_reason(struct buf *out, const struct record *r)
 {
-    (void)err; /* nothing here fails */
-    struct buf *out = arg;
-    struct buf value = BUF_INIT;
-    int64_t number;
-    char time[CLOCK_TEXT_BYTES];
-    if (json_key_is(m->key, "at") && json_number_int64(m->value, &number))
-        buf_add_str(&value, wall_format(number, time));
-    else if (m->kind == JK_STRING)
-        json_string_decode(m->value, &value);
-    else
-        buf_add_span(&value, m->value);
-    buf_add_str(out, "  ");
-    char name[32];
-    snprintf(name, sizeof name, "%.*s", (int)m->key.len, m->key.ptr);
-    buf_printf(out, "%-14s", name);
-    /* Lines of a handler's own output stay lines. */
-    const char *line = value.data, *end = value.data + value.len;
-    while (line < end) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line));
-        const char *stop = newline != NULL ? newline : end;
-        if (line != value.data)
-            buf_printf(out, "\n%16s", "");
-        table_add_safe(out, (struct span){line, (size_t)(stop - line)});
-        line = newline != NULL ? newline + 1 : end;
-    }
-    buf_add_char(out, '\n');
-    buf_done(&value);
-    return 0;
-}
-
-/* The failures before the last, oldest first. */
-struct history {
-    struct buf *out; /* NULL: only count */
-    int count, shown;
-};
-
-static int on_history_item(void *arg, struct span item, enum json_kind kind, struct err *err)
-{
-    struct history *h = arg;
-    if (h->out == NULL) {
-        h->count++;
-        return 0;
-    }
-    if (kind != JK_OBJECT || h->shown++ >= h->count)
-        return 0;
-    buf_add_str(h->out, "earlier\n");
-    return json_object_scan(item, 16, on_failure_member, h->out, err);
-}
-
-static void show_failures(struct buf *out, const struct record *r)
-{
-    struct history history = {0};
-    int rc = 0;
-    if (r->error.len > 0) {
-        buf_add_str(out, "last failure\n");
-        rc = json_object_scan(r->error, 16, on_failure_member, out, NULL);
-    }
-    if (rc == 0 && r->history.len > 0)
-        rc = json_array_scan(r->history, 16, on_history_item, &history, NULL);
-    if (rc == 0 && r->history.len > 0) {
-        /* The last of the history is the last failure, which stands above in full. */
-        history.out = out;
-        history.count -= r->error.len > 0;
-        rc = json_array_scan(r->history, 16, on_history_item, &history, NULL);
-    }
-    if (rc != 0)
-        buf_add_str(out, "  (unreadable)\n");
+    struct buf text = BUF_INIT;
+    const char *words = failure_reason_words(r->reason);
+    buf_add_str(&text, r->reason);
+    if (words[0] != '\0')
+        buf_printf(&text, " (%s)", words);
+    add_line(out, "reason", buf_span(&text));
+    buf_done(&text);
 }
 
 static void show_document(struct buf *out, const struct inspect_letter *l)
@@ -349,7 +289,7 @@ static int on_shown(void *arg, const struct inspect_letter *l, struct err *err)
         add_line(out, "type", SPAN_OF_STR(l->type));
         add_line(out, "queue", SPAN_OF_STR(l->queue->name));
         add_line(out, "uid", SPAN_OF_STR(r->uid));
-        add_line(out, "reason", SPAN_OF_STR(r->reason));
+        show_reason(out, r);
         add_time_line(out, "enqueued", l->has_parsed ? l->parsed.enqueued_at_ms : 0);
         add_time_line(out, "first failed", r->first_failed_at_ms);
         add_time_line(out, "failed", r->failed_at_ms);
@@ -361,7 +301,7 @@ static int on_shown(void *arg, const struct inspect_letter *l, struct err *err)
         add_count_line(out, "lost", r->lost);
         add_count_line(out, "snoozes", r->snoozes);
         add_count_line(out, "interrupted", r->interrupted);
-        show_failures(out, r);
+        failure_show_all(out, r);
         show_document(out, l);
     }
     w->done++;

@@ -74,6 +74,9 @@ int child_wait_dead(pid_t pid, int64_t timeout_ms);
 /* "exit 3", "signal 11 (SIGSEGV), core dumped".  `out` >= 64. */
 const char *child_end_format(const struct child_end *e, char *out, size_t size);
 
+/* What a program did to earn that signal, in a few words; "" = nothing to add. */
+const char *child_signal_words(int sig);
+
 /* kill(-pgid, sig) if pgid > 1 and, when `session` > 0, getsid(pgid) is that session.  0 sent,
  * -1 nothing there or not ours. */
 int child_kill_group(pid_t pgid, pid_t session, int sig);

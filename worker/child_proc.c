@@ -164,6 +164,28 @@ const char *child_end_format(const struct child_end *e, char *out, size_t size)
     return out;
 }
 
+const char *child_signal_words(int sig)
+{
+    static const struct {
+        int number;
+        const char *words;
+    } rows[] = {
+        {SIGSEGV, "it used memory that is not its own"},
+        {SIGBUS, "it used memory that is not there"},
+        {SIGABRT, "it gave up (abort, a failed assertion, a broken heap)"},
+        {SIGFPE, "an arithmetic error"},
+        {SIGILL, "an instruction the processor does not know"},
+        {SIGXCPU, "over its limit of processor time"},
+        {SIGXFSZ, "over its limit of file size"},
+        {SIGPIPE, "it wrote where nobody reads"},
+        {SIGSYS, "a forbidden system call"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        if (rows[i].number == sig)
+            return rows[i].words;
+    return "";
+}
+
 /* ---- who they are ---- */
 
 struct proc_stat {

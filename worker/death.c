@@ -19,32 +19,58 @@ enum {
     BURST_DEATHS_MAX = 8
 };
 
+/* Why it died, in words, and what that makes of its job. */
+static enum ending_kind explain(const struct runner *r, const struct claim *c,
+                                const struct child_end *end, bool no_memory, char *out, size_t size)
+{
+    char how[64];
+    child_end_format(end, how, sizeof how);
+    if (r->shutdown_kill) {
+        snprintf(out, size, "killed by the worker's shutdown");
+        return ENDING_INTERRUPTED;
+    }
+    if (c->timed_out) {
+        snprintf(out, size, "killed after its timeout: it did not stop within the grace");
+        return ENDING_TIMEOUT;
+    }
+    if (no_memory && end->exit_code == EX_OSERR) {
+        snprintf(out, size, "out of memory: its runner was refused more");
+        return ENDING_NO_MEMORY;
+    }
+    bool foreign = end->signal == SIGKILL && r->state != RUNNER_DYING;
+    if (foreign && oom_watch_fresh(&r->worker->pool.oom)) {
+        snprintf(out, size, "killed: out of memory (%s by the kernel)", how);
+        return ENDING_OOM_KILL;
+    }
+    const char *words = r->death_cause[0] != '\0' ? r->death_cause
+                        : foreign                 ? "not sent by the worker"
+                                                  : child_signal_words(end->signal);
+    snprintf(out, size, "its runner died: %s%s%s", how, words[0] != '\0' ? ": " : "", words);
+    return ENDING_CRASH;
+}
+
 /* What is to be said of the job that was being run. */
 static void judge_begun(struct runner *r, struct claim *c, const struct child_end *end)
 {
     struct worker *w = r->worker;
     struct ending e = ENDING_INIT;
-    char how[64], text[256];
-    child_end_format(end, how, sizeof how);
-    e.kind = ENDING_CRASH;
-    snprintf(text, sizeof text, "its runner died: %s%s%s", how,
-             r->death_cause[0] != '\0' ? ": " : "", r->death_cause);
-    if (r->shutdown_kill) {
-        e.kind = ENDING_INTERRUPTED;
-        snprintf(text, sizeof text, "killed by the worker's shutdown");
-    } else if (c->timed_out) {
-        e.kind = ENDING_TIMEOUT;
-        snprintf(text, sizeof text, "killed after its timeout: it did not stop within the grace");
-    }
+    char text[256];
+    const struct runner_page *page = slots_runner_page(w->slots, r->block);
+    e.kind = explain(r, c, end, page->out_of_memory == 1, text, sizeof text);
     e.failure.message = SPAN_OF_STR(text);
     e.failure.exit_code = end->exit_code;
     e.failure.signal = end->signal;
     e.failure.max_rss_bytes = end->max_rss_bytes;
+    int64_t before_ms = page->cpu_us / 1000; /* written beside the handler: a hint */
     e.failure.cpu_ms = end->cpu_ms;
+    if (before_ms > 0 && before_ms <= end->cpu_ms)
+        e.failure.cpu_ms = end->cpu_ms - before_ms;
     const struct slot *s = slots_get(w->slots, c->block, c->slot);
     if (s->begun_us > 0)
         e.failure.run_ms = (mono_us() - s->begun_us) / 1000;
     e.failure.stderr_tail = buf_span(&c->stderr_tail);
+    if (c->stderr_tail.len == 0)
+        e.failure.stderr_tail = buf_span(&r->output.tail);
     claim_list_remove(c);
     settle_claim(w, c, &e);
 }
@@ -56,6 +82,7 @@ static void judge(struct runner *r, const struct child_end *end)
     if (r->fd != -1)
         (void)runner_read(r, &err); /* to its end; whatever it is, it is dead */
     runner_sweep(r);
+    output_close(r);
     runner_revoke(r, pool_back_to_ready);
     while (r->jobs.first != NULL)
         judge_begun(r, r->jobs.first, end);

@@ -79,7 +79,8 @@ static struct decision crash(struct record *rec, const struct ending *e,
                              const struct decide_policy *policy, double rnd, int64_t now_wall_ms,
                              struct buf *storage)
 {
-    add_failure(rec, e, "crash", now_wall_ms, storage);
+    bool oom = e->kind == ENDING_OOM_KILL;
+    add_failure(rec, e, oom ? "oom" : "crash", now_wall_ms, storage);
     rec->crashes++;
     if (rec->crashes >= DECIDE_CRASHES_MAX)
         return bury(rec, "poison", now_wall_ms);
@@ -115,7 +116,7 @@ static struct decision by_outcome(struct record *rec, const struct ending *e,
     case OUTCOME_DROP:
         return (struct decision){.action = SETTLE_ACK, .failed = true};
     case OUTCOME_RETRY:
-        return fail(rec, e, policy, "failed", rnd, now_wall_ms, storage);
+        return fail(rec, e, policy, e->oom ? "oom" : "failed", rnd, now_wall_ms, storage);
     case OUTCOME_DEAD:
         add_failure(rec, e, "failed", now_wall_ms, storage);
         rec->attempt++;
@@ -144,10 +145,14 @@ void decide(struct record *rec, const struct ending *e, const struct decide_poli
         *ret = by_outcome(rec, e, policy, rnd, now_wall_ms, storage);
         return;
     case ENDING_CRASH:
+    case ENDING_OOM_KILL:
         *ret = crash(rec, e, policy, rnd, now_wall_ms, storage);
         return;
     case ENDING_TIMEOUT:
         *ret = fail(rec, e, policy, "timeout", rnd, now_wall_ms, storage);
+        return;
+    case ENDING_NO_MEMORY:
+        *ret = fail(rec, e, policy, "oom", rnd, now_wall_ms, storage);
         return;
     case ENDING_INTERRUPTED:
         rec->interrupted++;

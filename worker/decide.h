@@ -31,6 +31,8 @@ const char *settle_action_name(enum settle_action a);
 enum ending_kind {
     ENDING_OUTCOME = 0, /* the handler said so */
     ENDING_CRASH, /* its runner died under it */
+    ENDING_OOM_KILL, /* ... because the kernel killed it for lack of memory */
+    ENDING_NO_MEMORY, /* its runner could not allocate and ended: the attempt failed */
     ENDING_TIMEOUT, /* stopped for its timeout, or failed after being told to stop */
     ENDING_INTERRUPTED, /* killed by our shutdown */
     ENDING_LOST, /* it had begun when its worker was lost */
@@ -48,6 +50,7 @@ struct ending {
     int64_t delay_ms; /* asked for by the handler; -1 = not said */
     int64_t due_ms; /* ENDING_NOT_DUE: wall time, or delay if due_relative */
     bool due_relative;
+    bool oom; /* ENDING_OUTCOME: its program was killed for lack of memory */
     struct failure failure; /* what is known; kind and attempt are filled in by decide() */
 };
 #define ENDING_INIT                                                                                \

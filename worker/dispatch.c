@@ -123,6 +123,7 @@ void dispatch_read_slot(const struct slot *s, const struct buf *message, struct 
 {
     e->outcome = s->outcome < OUTCOME_COUNT ? (enum outcome)s->outcome : OUTCOME_NONE;
     e->delay_ms = s->delay_ms;
+    e->oom = s->oom == 1;
     e->failure.exit_code = s->exit_code;
     e->failure.signal = s->signal;
     e->failure.max_rss_bytes = s->max_rss_bytes;
@@ -142,6 +143,8 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     char text[SLOT_MESSAGE_BYTES];
     dispatch_read_slot(s, &c->message, &e, text);
     e.failure.stderr_tail = buf_span(&c->stderr_tail);
+    if (c->stderr_tail.len == 0 && e.outcome != OUTCOME_DONE)
+        e.failure.stderr_tail = output_tail(r); /* a plugin's: it stays until the next read */
     int64_t us = s->returned_us - s->begun_us;
     if (us < 0 || us > INT64_C(1000) * 86400 * 1000000)
         us = UNKNOWN_JOB_US; /* the page is written beside untrusted code */
@@ -153,7 +156,8 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     w->pool.worn_out |= runner_worn_out(r);
     if (r->jobs.count == 0) {
         r->alone = false;
-        r->kill_mono_ms = 0;
+        if (r->fd != -1)
+            r->kill_mono_ms = 0;
     }
     bool stopped_for_time = c->timed_out && e.outcome != OUTCOME_DONE;
     if (stopped_for_time) {
@@ -162,6 +166,7 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
             e.failure.message = SPAN_OF_STR("stopped for its timeout");
     }
     settle_claim(w, c, &e);
+    output_job_ended(&r->output);
 }
 
 /* The runner's present job is slow: what waits behind it goes elsewhere. */

@@ -10,7 +10,7 @@
 #include "worker/child.h"
 
 /* Descriptor numbers in the child. */
-enum { FD_FIRST = 3, FD_SECOND = 4, FD_THIRD = 5 };
+enum { FD_FIRST = 3, FD_SECOND = 4, FD_THIRD = 5, FD_FOURTH = 6 };
 
 extern char **environ;
 
@@ -46,11 +46,18 @@ static const char *directory(const struct config *cfg)
 }
 
 int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots_fd, int index,
-                  const char *out_dir, pid_t *ret_pid, int *ret_fd, struct err *err)
+                  const char *out_dir, pid_t *ret_pid, int *ret_fd, int *ret_output_fd,
+                  struct err *err)
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
-        return err_errno(err, ERR_SYSTEM, "socketpair");
+    int pair[2], output[2];
+    if (pipe2(output, O_CLOEXEC) == -1)
+        return err_errno(err, ERR_SYSTEM, "pipe");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1) {
+        int rc = err_errno(err, ERR_SYSTEM, "socketpair");
+        close(output[0]);
+        close(output[1]);
+        return rc;
+    }
     char index_text[16], parent_text[16];
     snprintf(index_text, sizeof index_text, "%d", index);
     snprintf(parent_text, sizeof parent_text, "%d", (int)getpid());
@@ -65,6 +72,8 @@ int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots
         "4",
         "--config-fd",
         "5",
+        "--log-fd",
+        "6",
         "--parent",
         parent_text,
         "--config-name",
@@ -80,8 +89,8 @@ int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots
         NULL,
     };
     const struct child_fd fds[] = {
-        {STDOUT_FILENO, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}, {pair[1], FD_FIRST},
-        {slots_fd, FD_SECOND},          {config_fd, FD_THIRD},
+        {output[1], STDOUT_FILENO}, {output[1], STDERR_FILENO}, {pair[1], FD_FIRST},
+        {slots_fd, FD_SECOND},      {config_fd, FD_THIRD},      {STDERR_FILENO, FD_FOURTH},
     };
     const struct child_spec spec = {
         .exe_fd = exe_fd,
@@ -94,13 +103,16 @@ int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots
     };
     int rc = child_start(&spec, ret_pid, err);
     close(pair[1]);
+    close(output[1]);
     if (rc < 0) {
         close(pair[0]);
+        close(output[0]);
         return rc;
     }
-    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) == -1)
-        BUG("O_NONBLOCK on a socket pair");
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) == -1 || fcntl(output[0], F_SETFL, O_NONBLOCK) == -1)
+        BUG("O_NONBLOCK on a socket pair or pipe");
     *ret_fd = pair[0];
+    *ret_output_fd = output[0];
     return 0;
 }
 

@@ -51,9 +51,9 @@ void once_decision(struct claim *c, const struct ending *e)
     }
     if (c->rec.reason[0] == '\0')
         snprintf(c->rec.reason, sizeof c->rec.reason, "%s",
-                 e->kind == ENDING_CRASH         ? "crash"
-                 : e->kind == ENDING_INTERRUPTED ? "interrupted"
-                                                 : "failed");
+                 e->kind == ENDING_CRASH || e->kind == ENDING_OOM_KILL ? "crash"
+                 : e->kind == ENDING_INTERRUPTED                       ? "interrupted"
+                                                                       : "failed");
     c->rec.dead_at_ms = wall_ms();
     *d = (struct decision){.action = SETTLE_DEAD, .rewrite = true, .failed = true};
 }

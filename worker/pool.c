@@ -17,7 +17,12 @@
 #include "worker/settle.h"
 #include "worker/worker.h"
 
-enum { READ_BYTES = 65536, START_AGAIN_MS = 1000, OUT_KEEP_BYTES = 1 << 20 };
+enum {
+    READ_BYTES = 65536,
+    START_AGAIN_MS = 1000,
+    OUT_KEEP_BYTES = 1 << 20,
+    EOF_WAIT_MS = 50, /* from the end of its socket to its death */
+};
 
 /* ---- the blocks and processes ------------------------------------------------------------- */
 
@@ -27,6 +32,7 @@ static struct runner *block_new(struct worker *w, int block)
     r->worker = w;
     r->block = block;
     r->fd = -1;
+    output_init(&r->output);
     buf_init(&r->in);
     buf_init(&r->out);
     for (int i = 0; i < SLOTS_PER_RUNNER; i++)
@@ -49,12 +55,12 @@ static int start_runner(struct runner *r)
 {
     struct worker *w = r->worker;
     struct err err = {0};
-    int fd;
+    int fd, output_fd;
     pid_t pid;
-    if (r->poll_open)
-        return 0; /* its old handle is still closing: the next turn */
+    if (r->poll_open || r->output.poll_open)
+        return 0; /* its old handles are still closing: the next turn */
     int rc = launch_runner(&w->cfg, w->exe_fd, w->pool.config_fd, slots_fd(w->slots), r->block,
-                           w->state_dir, &pid, &fd, &err);
+                           w->state_dir, &pid, &fd, &output_fd, &err);
     if (rc < 0) {
         log_msg(LOG_ERROR, "cannot start a runner, trying again", KV_STR("error", err.text));
         return rc;
@@ -79,6 +85,7 @@ static int start_runner(struct runner *r)
     r->poll.data = r;
     r->poll_open = true;
     watch(r);
+    output_open(r, output_fd);
     log_msg(LOG_DEBUG, "runner started", KV_INT("runner", r->block), KV_INT("pid", pid));
     return 0;
 }
@@ -196,7 +203,7 @@ void pool_balance(struct worker *w)
         return;
     for (int i = 0; i < p->block_count && present < p->wanted; i++) {
         struct runner *r = p->runners[i];
-        if (r->state != RUNNER_NONE || r->poll_open || !mostly_free(r))
+        if (r->state != RUNNER_NONE || r->poll_open || r->output.poll_open || !mostly_free(r))
             continue;
         if (start_runner(r) < 0) {
             p->start_mono_ms = now + START_AGAIN_MS;
@@ -359,6 +366,13 @@ int runner_read(struct runner *r, struct err *err)
     }
 }
 
+static void kill_at(struct runner *r, int64_t at_mono_ms)
+{
+    if (r->kill_mono_ms == 0 || at_mono_ms < r->kill_mono_ms)
+        r->kill_mono_ms = at_mono_ms;
+    worker_wake(r->worker);
+}
+
 void runner_heed(struct runner *r)
 {
     struct err err = {0};
@@ -367,10 +381,14 @@ void runner_heed(struct runner *r)
     int rc = runner_read(r, &err);
     if (rc == 0)
         return;
-    /* Closed or rubbish: its wait status is the judge, after the kill. */
+    /* Closed or rubbish: its wait status is the judge, after the kill.  One that is dying already is
+     * left to it, so that its end is not taken for our doing; one that is done runs teardowns. */
     runner_close_socket(r);
-    if (r->state != RUNNER_DRAINING || rc < 0)
-        runner_kill(r, rc < 0 ? err.text : "");
+    if (rc < 0)
+        runner_kill(r, err.text);
+    else
+        kill_at(r,
+                mono_ms() + (r->state == RUNNER_DRAINING ? r->worker->cfg.grace_ms : EOF_WAIT_MS));
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
@@ -450,13 +468,15 @@ static int64_t job_deadline(struct runner *r, int64_t now_mono_ms)
 int64_t pool_deadlines(struct worker *w, int64_t now_mono_ms)
 {
     struct pool *p = &w->pool;
-    int64_t next = INT64_MAX;
+    int64_t next = oom_watch_run(&p->oom, now_mono_ms);
     for (int i = 0; i < p->block_count; i++) {
         struct runner *r = p->runners[i];
+        int64_t resume = output_resume(r, now_mono_ms);
+        next = resume < next ? resume : next;
         if (r->state == RUNNER_NONE || r->state == RUNNER_DYING)
             continue;
         if (r->kill_mono_ms > 0 && now_mono_ms >= r->kill_mono_ms) {
-            runner_kill(r, "");
+            runner_kill(r, r->fd == -1 ? "it closed its connection to the worker" : "");
             continue;
         }
         int64_t at = r->kill_mono_ms > 0 ? r->kill_mono_ms : INT64_MAX;
@@ -514,6 +534,7 @@ int pool_init(struct worker *w, struct err *err)
     struct pool *p = &w->pool;
     struct err subreaper = {0};
     p->guard_fd = -1;
+    p->oom = (struct oom_watch)OOM_WATCH_INIT;
     p->wanted = w->cfg.runners;
     p->block_count = pool_blocks(w->cfg.runners);
     p->runners = xcalloc((size_t)p->block_count, sizeof *p->runners);
@@ -556,6 +577,7 @@ void pool_free(struct worker *w)
 {
     struct pool *p = &w->pool;
     for (int i = 0; i < p->block_count; i++) {
+        output_free(&p->runners[i]->output);
         buf_done(&p->runners[i]->in);
         buf_done(&p->runners[i]->out);
         free(p->runners[i]);

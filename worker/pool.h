@@ -20,6 +20,8 @@
 #include "common/slots.h"
 #include "worker/child.h"
 #include "worker/claims.h"
+#include "worker/oom.h"
+#include "worker/output.h"
 
 struct worker;
 
@@ -41,6 +43,7 @@ struct runner {
     uv_poll_t poll;
     bool poll_open; /* the handle exists: closing is asynchronous */
     bool writing; /* the poll waits for room in the socket, too */
+    struct output output; /* what its plugins write to stdout and stderr */
     struct buf in, out;
     size_t out_done; /* bytes of out already written */
     struct claim_list jobs; /* sent, not returned, in order: the first is being run */
@@ -73,6 +76,7 @@ struct pool {
     int64_t guard_mono_ms;
     uv_signal_t sigchld;
     pid_t describe_pid; /* of a reload; 0 = none */
+    struct oom_watch oom;
 };
 
 /* Sets up `wanted` blocks and starts guard and runners.  -ERR_SYSTEM. */

@@ -171,7 +171,7 @@ static void count_end(struct worker *w, struct claim *c, const struct ending *e)
         return;
     case SETTLE_SCHEDULE:
     case SETTLE_BACK:
-        if (e->kind == ENDING_CRASH)
+        if (e->kind == ENDING_CRASH || e->kind == ENDING_OOM_KILL)
             q->retried++;
         return;
     }

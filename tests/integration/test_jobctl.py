@@ -237,7 +237,7 @@ class Letters(JobctlCase):
                                                    {"kind": "failed", "attempt": 26}]))
         lines = self.jobctl("dead", "show", "j5").out.splitlines()
         self.assertEqual([" ".join(l.split()) for l in lines if "kind" in l],
-                         ["kind failed", "kind timeout"])
+                         ["kind failed", "kind timeout (it took too long)"])
         self.jobctl("dead", "show", "nobody", status=65)
         self.jobctl("dead", "show", status=64)
 

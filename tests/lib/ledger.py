@@ -8,12 +8,12 @@ import subprocess
 from bl import ROOT
 
 
-def build_plugin(directory):
-    """Builds ledger.c as anyone would build a plugin; the path of the .so."""
-    path = os.path.join(directory, "ledger.so")
-    subprocess.run([os.environ.get("CC") or "cc", "-shared", "-fPIC", "-o", path,
-                    "-I", os.path.join(ROOT, "jobs"), os.path.join(ROOT, "tests/plugins/ledger.c")],
-                   check=True)
+def build_plugin(directory, name="ledger"):
+    """Builds a plugin of tests/plugins as anyone would build one; the path of the .so."""
+    path = os.path.join(directory, name + ".so")
+    subprocess.run([os.environ.get("CC") or "cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", path,
+                    "-I", os.path.join(ROOT, "jobs"),
+                    os.path.join(ROOT, "tests/plugins/%s.c" % name)], check=True)
     os.chmod(path, 0o755)
     return path
 

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -22,7 +24,12 @@
 #include "worker/runner/program.h"
 #include "worker/runner/runner.h"
 
-enum { BUFFER_KEEP_BYTES = 64 * 1024, EXIT_INTERNAL = 70, CLOCKS_KEPT_US = 1000 };
+enum {
+    BUFFER_KEEP_BYTES = 64 * 1024,
+    EXIT_INTERNAL = 70,
+    CLOCKS_KEPT_US = 1000,
+    FAST_US = 200, /* a handler that was that fast may begin before the last reports are sent */
+};
 
 volatile sig_atomic_t job_stop_flag;
 
@@ -65,6 +72,25 @@ const struct runner_clocks *job_clocks(struct runner *r)
     return c;
 }
 
+/* CPU time of this process so far; the kernel is asked, so not for every short job. */
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == -1)
+        return 0;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+void job_note_cpu(struct runner *r)
+{
+    atomic_store_explicit(&r->page->cpu_us, cpu_us(), memory_order_relaxed);
+}
+
+bool job_is_fast(const struct job *j)
+{
+    return j->handler == NULL || j->handler->run_us <= FAST_US;
+}
+
 int job_start(struct job *j, const struct wire_frame *f, struct err *err)
 {
     struct runner *r = j->runner;
@@ -83,6 +109,8 @@ int job_start(struct job *j, const struct wire_frame *f, struct err *err)
         return 0;
     atomic_store_explicit(&r->page->current_slot, f->slot, memory_order_relaxed);
     j->handler = plugins_find(&r->plugins, j->wire.type);
+    if (!job_is_fast(j))
+        job_note_cpu(r);
     j->outcome = OUTCOME_NONE;
     j->delay_ms = -1;
     j->has_result = j->result_cut = j->cancelled = false;
@@ -212,6 +240,16 @@ static enum outcome outcome_of(struct job *j, enum bl_result result)
     return OUTCOME_RETRY;
 }
 
+/* What a failed attempt of a plugin took; the memory is its process' highest so far. */
+static void weigh(struct job *j)
+{
+    struct rusage use;
+    if (getrusage(RUSAGE_SELF, &use) == -1)
+        return;
+    j->slot->max_rss_bytes = (int64_t)use.ru_maxrss * 1024;
+    j->slot->cpu_ms = (cpu_us() - atomic_load(&j->runner->page->cpu_us)) / 1000;
+}
+
 void job_run(struct job *j)
 {
     if (j->handler == NULL) {
@@ -222,6 +260,8 @@ void job_run(struct job *j)
         program_run(j, j->handler->program);
     } else {
         j->outcome = outcome_of(j, call_handler(j));
+        if (j->outcome != OUTCOME_DONE)
+            weigh(j);
     }
 }
 

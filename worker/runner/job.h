@@ -80,6 +80,10 @@ const struct runner_clocks *job_clocks(struct runner *r);
  * job_end(). */
 MUST_CHECK int job_start(struct job *j, const struct wire_frame *f, struct err *err);
 void job_run(struct job *j);
+/* Does its handler usually end so soon that not even one system call should be spent on a run? */
+bool job_is_fast(const struct job *j);
+/* Notes the process' CPU time on the page: what a job used is the difference. */
+void job_note_cpu(struct runner *r);
 /* Ends the process when a handler calls exit().  Once, before any plugin is loaded: exit handlers run
  * in reverse order.  -ERR_SYSTEM. */
 MUST_CHECK int job_guard(struct runner *r, struct err *err);

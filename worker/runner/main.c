@@ -3,6 +3,7 @@
 #include "worker/runner/runner.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,17 +23,17 @@ enum {
     EXIT_OK = 0,
     EXIT_USAGE = 64,
     EXIT_INTERNAL = 70,
+    EXIT_MEMORY = 71,
     EXIT_CONFIG = 78,
     CONFIG_MAX_BYTES = 4 * 1024 * 1024,
     GOOD_BEAT_MS = 6000, /* with an older one no job may begin */
     GATE_WAIT_MS = 100,
     FLUSH_AFTER_US = 1000,
-    FAST_US = 200, /* a handler that was that fast may begin before the last reports are sent */
 };
 
 struct options {
     bool describe;
-    int index, socket_fd, slots_fd, config_fd;
+    int index, socket_fd, slots_fd, config_fd, log_fd;
     long parent;
     const char *config_name, *directory, *out_dir, *log_level, *log_format;
 };
@@ -53,6 +54,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
         SOCKET,
         SLOTS,
         CONFIG,
+        LOG,
         PARENT,
         NAME,
         DIRECTORY,
@@ -66,6 +68,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
         {"socket-fd", required_argument, NULL, SOCKET},
         {"slots-fd", required_argument, NULL, SLOTS},
         {"config-fd", required_argument, NULL, CONFIG},
+        {"log-fd", required_argument, NULL, LOG},
         {"parent", required_argument, NULL, PARENT},
         {"config-name", required_argument, NULL, NAME},
         {"directory", required_argument, NULL, DIRECTORY},
@@ -78,6 +81,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
                           .socket_fd = -1,
                           .slots_fd = -1,
                           .config_fd = -1,
+                          .log_fd = -1,
                           .parent = -1,
                           .config_name = "worker.yaml",
                           .directory = "."};
@@ -98,6 +102,9 @@ static bool parse_options(int argc, char **argv, struct options *o)
             break;
         case CONFIG:
             o->config_fd = number(optarg);
+            break;
+        case LOG:
+            o->log_fd = number(optarg);
             break;
         case PARENT:
             o->parent = number(optarg);
@@ -227,8 +234,7 @@ static bool may_begin(struct runner *r)
 static bool must_flush_before(const struct runner *r, const struct job *j)
 {
     const struct channel *ch = &r->channel;
-    bool fast = j->handler == NULL || j->handler->run_us <= FAST_US;
-    return ch->out.len > 0 || (!fast && ch->note_count > 0);
+    return ch->out.len > 0 || (!job_is_fast(j) && ch->note_count > 0);
 }
 
 static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, struct err *err)
@@ -244,6 +250,7 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
     struct channel *ch = &r->channel;
     if (ch->note_count == CHANNEL_NOTES || now_us - ch->flushed_us >= FLUSH_AFTER_US) {
         channel_flush(ch, now_us);
+        job_note_cpu(r);
         if (ch->pos < ch->in.len)
             channel_receive(ch, 0); /* is there a DRAIN behind the jobs at hand? */
         r->clocks.now_us = 0; /* that may have taken its time */
@@ -300,6 +307,18 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
     }
 }
 
+/* The page of this process; a signal-safe way out when memory is gone. */
+static struct runner_page *own_page;
+
+/* Under a memory limit that is the job's failure, not a crash of ours. */
+static void on_exhaustion(void)
+{
+    if (own_page == NULL)
+        return;
+    atomic_store(&own_page->out_of_memory, 1);
+    _exit(EXIT_MEMORY);
+}
+
 /* Attaches to what the worker handed over.  The configuration is read already. */
 static int runner_start(struct runner *r, const struct options *o, struct err *err)
 {
@@ -314,6 +333,10 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     r->page = slots_runner_page(r->slots, r->index);
     atomic_store(&r->page->program_pgid, 0);
     atomic_store(&r->page->current_slot, -1);
+    atomic_store(&r->page->out_of_memory, 0);
+    atomic_store(&r->page->cpu_us, 0);
+    own_page = r->page;
+    mem_on_exhaustion(on_exhaustion);
     if (child_become_subreaper(NULL) < 0)
         log_msg(LOG_DEBUG, "no subreaper here; what programs leave behind goes to init");
     sandbox_offer_to_oom_killer();
@@ -335,6 +358,8 @@ static int run(const struct options *o)
 {
     struct runner r = {0};
     struct err err = {0};
+    if (o->log_fd > STDERR_FILENO && fcntl(o->log_fd, F_SETFD, FD_CLOEXEC) == 0)
+        log_to(o->log_fd);
     channel_init(&r.channel, o->socket_fd);
     setup_signals();
     int rc = read_config(o, &r.config, &err);
@@ -353,6 +378,7 @@ static int run(const struct options *o)
     plugins_done(&r.plugins);
     job_done(&job);
     channel_done(&r.channel);
+    own_page = NULL;
     slots_free(r.slots);
     config_done(&r.config);
     return rc;

@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "worker/child.h"
+#include "worker/oom.h"
 #include "worker/runner/capture.h"
 #include "worker/runner/job.h"
 #include "worker/runner/sandbox.h"
@@ -37,6 +38,7 @@ struct program {
     size_t fed; /* bytes of args written */
     struct capture capture;
     bool stop_sent;
+    int64_t oom_kills; /* of our cgroup, before it was started */
     bool dead;
     int64_t dead_mono_ms;
     sigset_t old_mask;
@@ -274,9 +276,16 @@ static void explain(struct program *p, const struct child_end *e)
 {
     char how[64];
     struct job *j = p->job;
-    if (e->signal != 0)
+    const char *words = child_signal_words(e->signal);
+    if (j->slot->oom)
+        job_say(j, SPAN_OF_STR("killed: out of memory, "));
+    else if (e->signal != 0)
         job_say(j, SPAN_OF_STR("killed by "));
     job_say(j, SPAN_OF_STR(child_end_format(e, how, sizeof how)));
+    if (words[0] != '\0') {
+        job_say(j, SPAN_OF_STR(": "));
+        job_say(j, SPAN_OF_STR(words));
+    }
     struct span why = buf_span(&p->capture.fail);
     if (why.len == 0 && e->signal == 0)
         why = capture_last_lines(&p->capture);
@@ -294,6 +303,8 @@ static void settle(struct program *p, const struct child_end *e)
     s->signal = e->signal;
     s->max_rss_bytes = e->max_rss_bytes;
     s->cpu_ms = e->cpu_ms;
+    s->oom =
+        e->signal == SIGKILL && !p->stop_sent && p->oom_kills >= 0 && oom_kills() > p->oom_kills;
     j->outcome = judge(e, p->capture.snooze_ms >= 0);
     if (j->outcome == OUTCOME_SNOOZE)
         j->delay_ms = p->capture.snooze_ms;
@@ -307,6 +318,7 @@ void program_run(struct job *j, const struct config_handler *h)
     struct err err = {0};
     capture_init(&p.capture, j, mono_us());
     block_signals(&p);
+    p.oom_kills = oom_kills();
     if (start(&p, h, &err) == 0) {
         struct child_end end;
         run_to_end(&p);

@@ -6,7 +6,8 @@
  * slot_begin(), run the handler, slot_return(), report with DONE.
  *
  *   worker --runner --index N --socket-fd F --slots-fd P --config-fd C --parent PID
- *          --config-name NAME --directory DIR [--out-dir D] [--log-level L] [--log-format F]
+ *          --config-name NAME --directory DIR [--out-dir D] [--log-fd F] [--log-level L]
+ *          [--log-format F]
  *   worker --runner --describe --config-fd C --config-name NAME --directory DIR
  *
  * --describe prints, one JSON object a line: {"loading":PATH} before each plugin is loaded, then
