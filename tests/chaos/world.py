@@ -164,16 +164,15 @@ class World:
         return [companion(l, what) for l in LISTS for what in COMPANIONS] + ["bucketline:workers"]
 
     def unfinished(self):
-        """What is still to be done: {key: how much}; far-off scheduled jobs do not count."""
-        client, left = self.redis.client, {}
+        """What is still to be done, seen in one instant: {key: how much}; far-off scheduled jobs do
+        not count."""
+        pipe, keys = self.redis.client.pipeline(transaction=True), []
         for l in LISTS:
-            counts = {l: client.llen(l), companion(l, "run"): client.hlen(companion(l, "run")),
-                      companion(l, "outbox"): client.llen(companion(l, "outbox")),
-                      companion(l, "retry"): client.zcard(companion(l, "retry")),
-                      companion(l, "scheduled"): client.zcount(
-                          companion(l, "scheduled"), "-inf", 4000000000000)}
-            left.update({key: n for key, n in counts.items() if n})
-        return left
+            keys += [l] + [companion(l, what) for what in ("run", "outbox", "retry", "scheduled")]
+            pipe.llen(l).hlen(companion(l, "run")).llen(companion(l, "outbox"))
+            pipe.zcard(companion(l, "retry"))
+            pipe.zcount(companion(l, "scheduled"), "-inf", 4000000000000)
+        return {key: n for key, n in zip(keys, pipe.execute()) if n}
 
     def drain(self, guard=90):
         """Waits until nothing is left to do.  False, with the reason in `problems`, if it hangs."""
