@@ -144,6 +144,13 @@ build/fuzz/%: tests/fuzz/%.c $(COMMON) $(B)/gen/lua_scripts.c
 valgrind: all ## the main path under valgrind: a burst over a private Redis
 	$(Q)sh tests/valgrind.sh $(B)
 
+# Seeded faults in everything at once, for MINUTES; SEED repeats the choices of a run.
+SEED ?=
+MINUTES ?= 10
+.PHONY: chaos
+chaos: all ## break everything at random for MINUTES (10), prove that no job is lost (SEED=...)
+	$(Q)$(PYTHON) tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
 # ---- first run --------------------------------------------------------------------------------
 
 .PHONY: deps run demo

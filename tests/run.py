@@ -4,8 +4,8 @@
     tests/run.py [--unit | --integration] [-k PATTERN] [-v]
 
 --unit         the C programs in BUILD/tests/unit
---integration  the C programs in BUILD/tests/integration, tests/integration/test_*.py and
-               tests/model/test_*.py
+--integration  the C programs in BUILD/tests/integration, and test_*.py in tests/integration,
+               tests/model and tests/chaos
 -k PATTERN     only test files whose name, or tests whose name, holds PATTERN (C programs are
                chosen by file name alone)
 -v             names every test
@@ -208,7 +208,7 @@ def main():
         c_files += programs(build, "unit")
     if options.integration or both:
         c_files += programs(build, "integration")
-        for area in ("integration", "model"):
+        for area in ("integration", "model", "chaos"):
             py_files += sorted(glob.glob(os.path.join(ROOT, "tests", area, "test_*.py")))
     jobs = [(p, lambda p=p: run_c(p, env)) for p in c_files if options.k in os.path.basename(p)]
     jobs += [(p, lambda p=p: run_python(p, options.k, env)) for p in py_files]

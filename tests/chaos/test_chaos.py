@@ -1,0 +1,37 @@
+"""A short run of chaos with seeds of its own: some of everything, then every check.
+
+The long form is `make chaos`.
+"""
+
+import io
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+
+from bl import Case
+from chaos import run_episode
+
+
+class Chaos(Case):
+    def check(self, seed, groups, seconds=7, **settings):
+        out = io.StringIO()
+        episode, findings = run_episode(seed, seconds, groups, out=out, **settings)
+        self.assertEqual([], findings, out.getvalue())
+        self.assertGreater(sum(episode.checker.settled.values()), 50, "hardly a run")
+        self.assertGreater(len(episode.checker.world.log.faults), 2, "hardly chaos")
+
+    def test_processes_die(self):
+        self.check(101, ("process",), workers=2)
+
+    def test_redis_and_the_wire_fail(self):
+        self.check(102, ("redis", "wire"), workers=2)
+
+    def test_everything_fails(self):
+        self.check(103, ("process", "redis", "wire"), workers=2)
+
+
+if __name__ == "__main__":
+    unittest.main()
