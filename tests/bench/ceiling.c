@@ -12,15 +12,19 @@
  *   pop        RPOP of --batch, --depth in flight, until the list is empty: at most once
  *   ping       --count round trips, one after the other
  *   wake       BRPOP until --count values came, each the CLOCK_MONOTONIC ns of its push
+ *   spawn      starts --count processes of /bin/true, --depth at a time: what `exec` jobs cost at
+ *              least
  *   documents  prints --count documents, one a line, for `enqueue --bulk`
  *
  * Prints one line of JSON: jobs, seconds, cpu_seconds; ping and wake: p50, p99, p999 in us.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "common/store.h"
@@ -262,6 +266,26 @@ static void run_wake(struct client *c, const struct store_queue *q, const struct
     free(ns);
 }
 
+/* ---- processes ---------------------------------------------------------------------------- */
+
+static void run_spawn(const struct options *o)
+{
+    char *argv[] = {"/bin/true", NULL}, *envp[] = {NULL};
+    int64_t started = 0, ended = 0;
+    struct clock start = clock_start();
+    while (ended < o->count) {
+        pid_t pid;
+        for (; started < o->count && started - ended < o->depth; started++)
+            if (posix_spawn(&pid, argv[0], NULL, NULL, argv, envp) != 0)
+                die("cannot start %s", argv[0]);
+        int status;
+        if (wait(&status) == -1 || status != 0)
+            die("%s failed", argv[0]);
+        ended++;
+    }
+    print_rate(start, ended);
+}
+
 static void print_documents(const struct options *o)
 {
     struct buf text = BUF_INIT;
@@ -325,6 +349,10 @@ int main(int argc, char **argv)
         print_documents(&o);
         return 0;
     }
+    if (strcmp(o.mode, "spawn") == 0) {
+        run_spawn(&o);
+        return 0;
+    }
     struct store_queue q;
     struct err err = {0};
     struct client c;
@@ -342,7 +370,7 @@ int main(int argc, char **argv)
     else if (strcmp(o.mode, "wake") == 0)
         run_wake(&c, &q, &o);
     else
-        die("usage: ceiling push|claim|pop|ping|wake|documents [--OPTION VALUE]...");
+        die("usage: ceiling push|claim|pop|ping|wake|spawn|documents [--OPTION VALUE]...");
     client_close(&c);
     store_queue_done(&q);
     return 0;

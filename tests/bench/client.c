@@ -55,19 +55,29 @@ void client_flush(struct client *c)
     buf_clear(&c->out);
 }
 
-void client_read(struct client *c)
+static void receive(struct client *c, int flags)
 {
     if (c->pos > 0) {
         buf_consume(&c->in, c->pos);
         c->pos = 0;
     }
-    ssize_t n = read(c->fd, buf_reserve(&c->in, READ_BYTES), READ_BYTES);
+    ssize_t n = recv(c->fd, buf_reserve(&c->in, READ_BYTES), READ_BYTES, flags);
     if (n == 0)
         die("Redis closed the connection");
-    if (n == -1 && errno != EINTR)
+    if (n == -1 && errno != EINTR && errno != EAGAIN)
         die("reading from Redis: %s", strerror(errno));
     if (n > 0)
         buf_grown(&c->in, (size_t)n);
+}
+
+void client_read(struct client *c)
+{
+    receive(c, 0);
+}
+
+void client_peek(struct client *c)
+{
+    receive(c, MSG_DONTWAIT);
 }
 
 /* Reads one element, which is no array of arrays.  False: not all of it is here. */

@@ -40,6 +40,8 @@ void client_flush(struct client *c);
 bool client_arrived(struct client *c, struct answer *ret);
 /* Waits for more bytes and reads them. */
 void client_read(struct client *c);
+/* Reads what has arrived, if anything has. */
+void client_peek(struct client *c);
 /* The next reply, waiting for it. */
 struct answer client_await(struct client *c);
 

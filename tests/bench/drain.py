@@ -3,6 +3,7 @@
 from stage import Stage
 from table import Row
 
+FIRST_JOBS, SECONDS = 10000, 1.5
 GRID_BATCHES, GRID_DEPTHS = (64, 128, 256), (2, 4, 8)
 
 
@@ -18,9 +19,12 @@ def tune(bench, stage, mode):
 
 
 def with_worker(stage, count, runners, delivery=None, bytes=100):
-    """Figures of a worker of its own."""
+    """Figures of a worker of its own: at most `count` jobs, fewer if they would last long."""
     worker = stage.worker(runners, delivery=delivery)
-    figures = stage.drain(worker, count, bytes, once=delivery is not None)
+    once = delivery is not None
+    speed = stage.drain(worker, min(count, FIRST_JOBS), bytes, once)["jobs/s"]
+    count = int(min(count, max(FIRST_JOBS, speed * SECONDS)))
+    figures = stage.drain(worker, count, bytes, once)
     stage.stop(worker)
     stage.clear()
     return figures
@@ -37,7 +41,7 @@ def _one_kind(bench, stage, title, mode, delivery):
     results = bench.interleave(cases)
     bench.table.section(
         title, bench.rows(results, "jobs/s", "jobs/s", ceiling),
-        "%s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
+        "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
             "{:,}".format(count), best["batch"], best["depth"]))
     rows = []
     for name, metrics in results.items():

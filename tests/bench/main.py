@@ -21,7 +21,8 @@ import machine
 from bench import Bench
 from table import Table
 
-NAMES = ("push", "drain")
+NAMES = ("push", "drain", "sizes", "latency", "programs", "footprint", "backlog", "pool", "queues",
+         "durability", "idle")
 
 
 def main():

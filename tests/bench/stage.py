@@ -25,9 +25,14 @@ import bl  # noqa: E402
 from board import Board  # noqa: E402
 from usage import Usage, cpu_seconds  # noqa: E402
 
-LIST, RUN, STOCK = "queue:default", "{queue:default}:run", "bench:stock"
+LIST, STOCK = "queue:default", "bench:stock"
 WARM_UP_JOBS = 2000
 PLUGIN = os.path.join(bl.BUILD, "tests", "bench", "bench.so")
+
+
+def run_key(key):
+    """Where a queue's claimed jobs lie."""
+    return "{%s}:run" % key
 
 
 class Stage:
@@ -58,15 +63,23 @@ class Stage:
 
     # ---- tools ----
 
-    def tool(self, name, *args, **options):
-        """Runs `ceiling` or `pusher` and returns what it says, which is JSON."""
+    def start_tool(self, name, *args, **options):
+        """Starts `ceiling` or `pusher`; end it with tool_result()."""
         argv = [os.path.join(bl.BUILD, "tests", "bench", name)] + [str(a) for a in args]
         for key, value in dict({"socket": self.redis.socket}, **options).items():
             argv += ["--" + key, str(value)]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, preexec_fn=bl._die_with_parent)
-        if done.returncode != 0:
-            raise AssertionError("%s: exit %d" % (" ".join(argv), done.returncode))
-        return json.loads(done.stdout)
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, preexec_fn=bl._die_with_parent)
+
+    @staticmethod
+    def tool_result(tool):
+        """What the tool says, which is JSON."""
+        out, _ = tool.communicate()
+        if tool.returncode != 0:
+            raise AssertionError("%s: exit %d" % (" ".join(tool.args), tool.returncode))
+        return json.loads(out)
+
+    def tool(self, name, *args, **options):
+        return self.tool_result(self.start_tool(name, *args, **options))
 
     def ceiling(self, mode, **options):
         return self.tool("ceiling", mode, **options)
@@ -96,8 +109,9 @@ class Stage:
                       what="%d runners that have loaded the plugin" % runners)
         if warm:
             target = self.board.done() + WARM_UP_JOBS
-            self.fill(WARM_UP_JOBS)
-            self.await_done(target, once=delivery == "at-most-once")
+            key = "queue:" + config["queues"][0] if delivery is None else LIST
+            self.fill(WARM_UP_JOBS, key=key)
+            self.await_done(target, delivery is not None, [key])
         return worker
 
     def stop(self, worker):
@@ -121,9 +135,9 @@ class Stage:
 
     # ---- draining ----
 
-    def await_done(self, target, once=False, guard=120):
-        """Waits until `target` handlers ran in all, and nothing is left in Redis.  Sleeps through
-        most of it, so as not to take the processor from what is measured."""
+    def await_done(self, target, once=False, keys=(LIST,), guard=300):
+        """Waits until `target` handlers ran in all, and, unless `once`, nothing is left in Redis.
+        Sleeps through most of it, so as not to take the processor from what is measured."""
         begin, first = time.monotonic(), self.board.done()
         while True:
             done, now = self.board.done(), time.monotonic()
@@ -134,24 +148,32 @@ class Stage:
                     done - first, target - first, guard))
             speed = (done - first) / (now - begin) if done > first else 0
             time.sleep(min(0.2, max(0.001, 0.7 * (target - done) / speed)) if speed else 0.002)
-        while not once and (self.client.hlen(RUN) or self.client.llen(LIST)):
-            if time.monotonic() - begin > guard:
-                raise AssertionError("jobs are left in Redis")
-            time.sleep(0.0005)
+        if not once:
+            self.await_empty(keys, guard)
+
+    def await_empty(self, keys=(LIST,), guard=300, pause=0.0005):
+        """Waits until nothing is left in the queues and their `run`."""
+        end = time.monotonic() + guard
+        for key in keys:
+            while self.client.hlen(run_key(key)) or self.client.llen(key):
+                if time.monotonic() > end:
+                    raise AssertionError("jobs are left in Redis: " + key)
+                time.sleep(pause)
 
     def drain(self, worker, count, bytes=100, once=False, keys=(LIST,), type="noop"):
         """Figures of a warm worker draining `count` jobs (see above)."""
         stocks = [STOCK + str(i) for i in range(len(keys))]
         for stock in stocks:
             self.fill(count // len(keys), bytes, stock, type)
-        target = self.board.done() + count // len(keys) * len(keys)
+        count = count // len(keys) * len(keys)
+        target = self.board.done() + count
         usage = Usage(self, worker).start()
         pipe = self.client.pipeline(transaction=False)
         for stock, key in zip(stocks, keys):
             pipe.rename(stock, key)
         start = time.monotonic()
         pipe.execute()
-        self.await_done(target, once)
+        self.await_done(target, once, keys)
         seconds = time.monotonic() - start
         used = usage.stop()
         figures = {"jobs/s": count / seconds}
