@@ -141,6 +141,31 @@ build/fuzz/%: tests/fuzz/%.c $(COMMON) $(B)/gen/lua_scripts.c
 	$(Q)$(CLANG) $(OUR_CPPFLAGS) $(CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all -o $@ $< $(COMMON) $(B)/gen/lua_scripts.c $(LIBS)
 
+# ---- measuring --------------------------------------------------------------------------------
+
+BENCH_BIN     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/ceiling.c tests/bench/pusher.c))
+BENCH_PLUGINS := $(patsubst tests/bench/plugins/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/plugins/*.c))
+BENCH_PARTS   := $(call obj,tests/bench/client.c tests/bench/documents.c)
+BENCH         ?=
+BENCH_ARGS    ?=
+.PHONY: bench bench-short bench-tools
+bench-tools: all $(BENCH_BIN) $(BENCH_PLUGINS)
+bench: bench-tools ## measure against what Redis allows (10 min and more); BENCH=drain: some of it
+	$(Q)$(PYTHON) tests/bench/main.py $(BENCH_ARGS) $(BENCH)
+bench-short: bench-tools ## the same in 2 minutes, only to see that it runs
+	$(Q)$(PYTHON) tests/bench/main.py --short $(BENCH_ARGS) $(BENCH)
+$(B)/tests/bench/%.so: tests/bench/plugins/%.c tests/bench/plugins/board.h jobs/bucketline.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  SO $@")
+	$(Q)$(CC) -std=gnu11 -I jobs $(WARNINGS) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(BENCH_PARTS) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LD $@")
+	$(link)
+
+# ---- more tests -------------------------------------------------------------------------------
+
+.PHONY: valgrind
 valgrind: all ## the main path under valgrind: a burst over a private Redis
 	$(Q)sh tests/valgrind.sh $(B)
 

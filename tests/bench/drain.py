@@ -1,0 +1,57 @@
+"""How fast jobs that do nothing go through, against what Redis allows a bare client."""
+
+from stage import Stage
+from table import Row
+
+FIRST_JOBS, SECONDS = 10000, 1.5
+GRID_BATCHES, GRID_DEPTHS = (64, 128, 256), (2, 4, 8)
+
+
+def tune(bench, stage, mode):
+    """The batch and depth with which the bare client is fastest: the ceiling is its best."""
+    count = bench.scale(200000, 20000)
+    speeds = {}
+    for batch in GRID_BATCHES:
+        for depth in GRID_DEPTHS:
+            got = stage.ceiling_drain(mode, count, batch=batch, depth=depth)
+            speeds[got["jobs/s"]] = {"batch": batch, "depth": depth}
+    return speeds[max(speeds)]
+
+
+def with_worker(stage, count, runners, delivery=None, bytes=100):
+    """Figures of a worker of its own: at most `count` jobs, fewer if they would last long."""
+    worker = stage.worker(runners, delivery=delivery)
+    once = delivery is not None
+    speed = stage.drain(worker, min(count, FIRST_JOBS), bytes, once)["jobs/s"]
+    count = int(min(count, max(FIRST_JOBS, speed * SECONDS)))
+    figures = stage.drain(worker, count, bytes, once)
+    stage.stop(worker)
+    stage.clear()
+    return figures
+
+
+def _one_kind(bench, stage, title, mode, delivery):
+    count = bench.scale(300000, 20000)
+    best = tune(bench, stage, mode)
+    ceiling = "ceiling"
+    cases = {ceiling: lambda: stage.ceiling_drain(mode, count, **best)}
+    for runners in bench.scale((1, 2, 4, 8), (1, 2)):
+        cases["worker, %d runner%s" % (runners, "s" * (runners > 1))] = \
+            lambda runners=runners: with_worker(stage, count, runners, delivery)
+    results = bench.interleave(cases)
+    bench.table.section(
+        title, bench.rows(results, "jobs/s", "jobs/s", ceiling),
+        "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
+            "{:,}".format(count), best["batch"], best["depth"]))
+    rows = []
+    for name, metrics in results.items():
+        for who in ("client", "worker", "runners", "redis"):
+            if "cpu " + who in metrics:
+                rows.append(Row("%s: %s" % (name, who), "s", metrics["cpu " + who]))
+    bench.table.section("CPU seconds per 100,000 jobs: " + title, rows)
+
+
+def run(bench):
+    with Stage() as stage:
+        _one_kind(bench, stage, "Drain of noop, at least once", "claim", None)
+        _one_kind(bench, stage, "Drain of noop, at most once", "pop", "at-most-once")

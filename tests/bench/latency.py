@@ -1,0 +1,64 @@
+"""How long from push to the handler's begin, at a steady pace."""
+
+from stage import Stage
+from table import Row
+
+PERCENTILES = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+
+
+def spread(ns):
+    """{"p50", "p99", "p999"} in us."""
+    ordered = sorted(ns)
+    return {name: ordered[min(int(len(ordered) * p), len(ordered) - 1)] / 1000
+            for name, p in PERCENTILES}
+
+
+def _round_trip(stage, count):
+    return stage.ceiling("ping", count=count)
+
+
+def _bare(stage, rate, count):
+    waiting = stage.start_tool("ceiling", "wake", count=count)
+    stage.tool("pusher", "bare", rate=rate, count=count)
+    return stage.tool_result(waiting)
+
+
+def _worker(stage, worker, rate, count, once):
+    stage.board.clear_stamps()
+    target = stage.board.done() + count
+    held = stage.tool("pusher", "job", rate=rate, count=count)
+    stage.await_done(target, once)
+    return dict(spread(stage.board.stamps()), **held)
+
+
+def _with_worker(stage, rate, count, delivery=None):
+    worker = stage.worker(2, delivery=delivery)
+    figures = _worker(stage, worker, rate, count, delivery is not None)
+    stage.stop(worker)
+    stage.clear()
+    return figures
+
+
+def run(bench):
+    with Stage() as stage:
+        for rate in (200, 5000):
+            count = int(rate * bench.scale(5, 1))
+            results = bench.interleave({
+                "round trip": lambda: _round_trip(stage, count),
+                "BRPOP, bare": lambda: _bare(stage, rate, count),
+                "at least once": lambda: _with_worker(stage, rate, count),
+                "at most once": lambda: _with_worker(stage, rate, count, "at-most-once"),
+            })
+            rows, bare = [], {}
+            for name, metrics in results.items():
+                for percentile, _ in PERCENTILES:
+                    row = Row("%s, %s" % (name, percentile), "us", metrics[percentile],
+                              bare.get(percentile))
+                    if name == "BRPOP, bare":
+                        bare[percentile] = row
+                    rows.append(row)
+            rows.append(Row("pace held", "pushes/s", results["at least once"]["pushed/s"]))
+            bench.table.section(
+                "Latency from push to begin, {:,} jobs/s".format(rate), rows,
+                "%s pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it"
+                % "{:,}".format(count))

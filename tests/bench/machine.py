@@ -1,0 +1,35 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+import re
+import subprocess
+
+import bl
+
+
+def _output(argv, **options):
+    try:
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              **options).stdout.decode().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def describe():
+    """A dict, in the order in which it is printed."""
+    with open("/proc/cpuinfo") as file:
+        model = re.search(r"^(?:model name|Hardware)\s*:\s*(.*)$", file.read(), re.MULTILINE)
+    with open("/proc/meminfo") as file:
+        memory = int(re.search(r"MemTotal:\s*(\d+)", file.read()).group(1))
+    executable, argv0 = bl.redis_server()
+    redis = re.search(r"v=(\S+)", _output([argv0, "--version"], executable=executable))
+    commit = _output(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=bl.ROOT)
+    return {"cores": os.cpu_count(), "cpu": model.group(1) if model else platform.machine(),
+            "memory": "%.1f GiB" % (memory / 1048576), "kernel": platform.release(),
+            "redis": redis.group(1) if redis else "?", "commit": commit or "?",
+            "load before": "%.2f" % os.getloadavg()[0]}
+
+
+def text(machine):
+    return ", ".join("%s %s" % item for item in machine.items())
