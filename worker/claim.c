@@ -164,14 +164,12 @@ static void on_length(void *arg, const struct redisReply *reply)
     }
 }
 
-/* Under load nobody waits on queues found empty: ask for their length now and then, so that a
- * push to a queue of higher rank is not overlooked. */
-static void probe_empty_queues(struct worker *w, int64_t now_mono_ms)
+void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms)
 {
     struct buf cmd = BUF_INIT;
     for (int i = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
-        if (q->maybe || q->delivery != DELIVERY_AT_LEAST_ONCE || !queue_open(q, now_mono_ms) ||
+        if (q->maybe || q->delivery != delivery || !queue_open(q, now_mono_ms) ||
             now_mono_ms - q->probe_mono_ms < PROBE_MS)
             continue;
         q->probe_mono_ms = now_mono_ms;
@@ -216,7 +214,7 @@ void claim_run(struct worker *w)
         int room = claim_room(w, q);
         if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
             return;
-        probe_empty_queues(w, now);
+        claim_probe(w, DELIVERY_AT_LEAST_ONCE, now);
         if (!send_claim(w, q, room < STORE_CLAIM_MAX ? room : STORE_CLAIM_MAX))
             return;
         queue_picked(w->queues, w->queue_count, q, now);

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/config.h"
+
 struct worker;
 struct queue;
 struct request;
@@ -22,6 +24,9 @@ enum {
 
 /* Sends the claims that are worth it now. */
 void claim_run(struct worker *w);
+/* Under load nobody waits on queues found empty: asks those of this delivery for their length now and
+ * then, so that a push to one of higher rank is not overlooked. */
+void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms);
 /* How many more jobs of `q` could begin within CLAIM_AHEAD_MS, beyond what is held already. */
 int claim_room(const struct worker *w, const struct queue *q);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
 #include "worker/link.h"
@@ -16,13 +17,23 @@ enum {
     ONCE_REFUSED_MS = 1000,
     WRONGTYPE_LOOK_MS = 5000,
     PAUSED_LOOK_MS = 1000, /* a pop can not look itself: a pause is seen before the next one */
+    POPS_MAX = 4,
+    POP_MAX = 64, /* records of one RPOP, and bytes, as far as they can be foreseen */
+    POP_MAX_BYTES = 256 * 1024,
+};
+
+/* An RPOP under way. */
+struct pop {
+    struct once *once;
+    struct queue *queue;
+    int count;
 };
 
 struct once {
     struct worker *worker;
     struct redis_link *link;
-    bool waiting;
-    bool empty; /* the last pop found nothing */
+    bool waiting; /* in BRPOP, which blocks the connection */
+    int pops; /* RPOPs under way */
     int looks; /* asked for a queue's length or pause and not answered: no pop meanwhile */
     int64_t again_mono_ms;
 };
@@ -101,6 +112,8 @@ static void take_in(struct worker *w, struct queue *q, const redisReply *record)
     if (record->type != REDIS_REPLY_STRING)
         return;
     struct span bytes = {record->str, (size_t)record->len};
+    if (bytes.len > q->pop_bytes)
+        q->pop_bytes = bytes.len;
     if (q->retired)
         give_back(w, q, bytes);
     else
@@ -117,6 +130,13 @@ static struct queue *queue_of(const struct worker *w, const char *list)
     return NULL;
 }
 
+static void refuse_wrong_type(struct queue *q, const struct err *err)
+{
+    q->blocked_until_mono_ms = mono_ms() + WRONGTYPE_LOOK_MS;
+    log_msg(LOG_ERROR, "queue cannot be popped from; left alone for 5 s",
+            KV_STR("queue", q->keys.name), KV_STR("key", q->keys.list), KV_STR("error", err->text));
+}
+
 static void on_looked(void *arg, const struct redisReply *reply)
 {
     struct queue *q = arg;
@@ -125,12 +145,8 @@ static void on_looked(void *arg, const struct redisReply *reply)
     if (w->once == NULL)
         return;
     w->once->looks--;
-    if (store_classify(reply, &err) == STORE_WRONGTYPE) {
-        q->blocked_until_mono_ms = mono_ms() + WRONGTYPE_LOOK_MS;
-        log_msg(LOG_ERROR, "queue cannot be popped from; left alone for 5 s",
-                KV_STR("queue", q->keys.name), KV_STR("key", q->keys.list),
-                KV_STR("error", err.text));
-    }
+    if (store_classify(reply, &err) == STORE_WRONGTYPE)
+        refuse_wrong_type(q, &err);
     worker_wake(w);
 }
 
@@ -161,7 +177,7 @@ static void on_pause_seen(void *arg, const struct redisReply *reply)
         return;
     w->once->looks--;
     if (reply == NULL)
-        q->probe_mono_ms = 0; /* look again */
+        q->pause_mono_ms = 0; /* look again */
     else if (reply->type != REDIS_REPLY_NIL)
         q->blocked_until_mono_ms = mono_ms() + PAUSED_LOOK_MS;
     worker_wake(w);
@@ -175,13 +191,13 @@ static void look_for_pause(struct once *o, int64_t now_mono_ms)
     for (int i = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
         if (q->delivery != DELIVERY_AT_MOST_ONCE || !queue_open(q, now_mono_ms) ||
-            now_mono_ms - q->probe_mono_ms < PAUSED_LOOK_MS)
+            now_mono_ms - q->pause_mono_ms < PAUSED_LOOK_MS)
             continue;
         buf_clear(&cmd);
         store_cmd_paused(&cmd, &q->keys);
         if (redis_link_send(w->main, buf_span(&cmd), on_pause_seen, q) < 0)
             break;
-        q->probe_mono_ms = now_mono_ms;
+        q->pause_mono_ms = now_mono_ms;
         o->looks++;
     }
     buf_done(&cmd);
@@ -222,16 +238,46 @@ static void on_popped(void *arg, const struct redisReply *reply)
         worker_wake(w);
         return;
     }
-    o->empty = reply->type != REDIS_REPLY_ARRAY;
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING) {
         struct queue *q = queue_of(w, reply->element[0]->str);
-        if (q != NULL)
+        if (q != NULL) {
+            q->maybe = true; /* where one was there may be more */
             take_in(w, q, reply->element[1]);
-        else
+        } else {
             log_msg(LOG_ERROR, "Redis popped from a list that was not asked for; its job is lost",
                     KV_STR("list", reply->element[0]->str));
+        }
     }
+    worker_wake(w);
+}
+
+static void on_many_popped(void *arg, const struct redisReply *reply)
+{
+    struct pop *p = arg;
+    struct worker *w = p->queue->worker;
+    struct queue *q = p->queue;
+    struct err err = {0};
+    p->once->pops--;
+    w->claims_under_way -= p->count;
+    enum store_answer answer = store_classify(reply, &err);
+    if (answer == STORE_WRONGTYPE) {
+        refuse_wrong_type(q, &err);
+    } else if (answer != STORE_OK) {
+        if (answer != STORE_GONE) {
+            p->once->again_mono_ms = mono_ms() + ONCE_REFUSED_MS;
+            log_msg(LOG_WARN, "cannot pop from the at-most-once queues, again in 1 s",
+                    KV_STR("error", err.text));
+        }
+    } else {
+        size_t n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+        q->pop_bytes -= q->pop_bytes / 8; /* one large record is forgotten after a while */
+        for (size_t i = 0; i < n; i++) /* what goes back does so in its old order */
+            take_in(w, q, reply->element[q->retired ? n - 1 - i : i]);
+        q->maybe = n == (size_t)p->count;
+        q->pop_step = q->maybe && q->pop_step < POP_MAX ? q->pop_step * 2 : q->pop_step;
+    }
+    free(p);
     worker_wake(w);
 }
 
@@ -261,29 +307,107 @@ static struct once *once_new(struct worker *w)
     return o;
 }
 
-void once_run(struct worker *w)
+/* As many of this queue as could begin soon, and as a reply should hold.  How large records are is
+ * known only afterwards: so the first pops are small, and double while what was largest still fits. */
+static int pop_count(const struct worker *w, const struct queue *q)
 {
+    int room = claim_room(w, q);
+    int fit = q->pop_bytes > 0 ? (int)(POP_MAX_BYTES / q->pop_bytes) : 1;
+    int n = q->pop_step < fit ? q->pop_step : fit;
+    return room < n ? room : n < 1 ? 1 : n;
+}
+
+static bool send_pop(struct once *o, struct queue *q, int count)
+{
+    struct worker *w = o->worker;
+    struct buf cmd = BUF_INIT;
+    struct pop *p = xmalloc(sizeof *p);
+    *p = (struct pop){.once = o, .queue = q, .count = count};
+    store_cmd_rpop(&cmd, &q->keys, count);
+    bool sent = redis_link_send(o->link, buf_span(&cmd), on_many_popped, p) == 0;
+    buf_done(&cmd);
+    if (sent) {
+        o->pops++;
+        w->claims_under_way += count;
+    } else {
+        free(p);
+    }
+    return sent;
+}
+
+static bool popped_from(const struct queue *q, int64_t now_mono_ms)
+{
+    return q->delivery == DELIVERY_AT_MOST_ONCE && queue_open(q, now_mono_ms);
+}
+
+static bool any_loaded(const struct worker *w, int64_t now_mono_ms)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        if (popped_from(w->queues[i], now_mono_ms) && w->queues[i]->maybe)
+            return true;
+    return false;
+}
+
+/* Under load: RPOP of many from the first queue that may hold something, in strict order. */
+static void pop_many(struct once *o, int64_t now_mono_ms)
+{
+    struct worker *w = o->worker;
+    claim_probe(w, DELIVERY_AT_MOST_ONCE, now_mono_ms);
+    for (int i = 0; i < w->queue_count && w->held_bytes < CLAIM_HELD_BYTES_MAX; i++) {
+        struct queue *q = w->queues[i];
+        if (!popped_from(q, now_mono_ms) || !q->maybe)
+            continue;
+        int count = pop_count(w, q);
+        while (count > 0 && o->pops < POPS_MAX && send_pop(o, q, count))
+            count = pop_count(w, q);
+        return;
+    }
+}
+
+/* None may hold anything: BRPOP over all. */
+static void pop_waiting(struct once *o)
+{
+    struct worker *w = o->worker;
     const struct store_queue *queues[64];
     int n = 0;
     for (int i = 0; i < w->queue_count && n < (int)ARRAY_COUNT(queues); i++)
-        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && queue_open(w->queues[i], mono_ms()))
+        if (popped_from(w->queues[i], mono_ms()))
             queues[n++] = &w->queues[i]->keys;
-    if (n == 0 || !worker_claiming(w) || w->ready.count >= dispatch_idle_runners(w))
+    if (n == 0 || w->burst || w->ready.count >= dispatch_idle_runners(w))
+        return;
+    struct buf cmd = BUF_INIT;
+    store_cmd_brpop(&cmd, queues, n, ONCE_SECONDS);
+    o->waiting =
+        redis_link_send_blocking(o->link, buf_span(&cmd), ONCE_SECONDS * 1000, on_popped, o) == 0;
+    buf_done(&cmd);
+}
+
+static bool has_queues(const struct worker *w, int64_t now_mono_ms)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        if (popped_from(w->queues[i], now_mono_ms))
+            return true;
+    return false;
+}
+
+void once_run(struct worker *w)
+{
+    int64_t now = mono_ms();
+    if (!worker_claiming(w) || !has_queues(w, now))
         return;
     if (w->once == NULL)
         w->once = once_new(w);
     struct once *o = w->once;
     if (o->waiting || o->looks > 0 || redis_link_state(o->link) != LINK_READY ||
-        mono_ms() < o->again_mono_ms)
+        now < o->again_mono_ms)
         return;
-    look_for_pause(o, mono_ms());
+    look_for_pause(o, now);
     if (o->looks > 0)
         return;
-    struct buf cmd = BUF_INIT;
-    store_cmd_brpop(&cmd, queues, n, w->burst ? 1 : ONCE_SECONDS);
-    o->waiting =
-        redis_link_send_blocking(o->link, buf_span(&cmd), ONCE_SECONDS * 1000, on_popped, o) == 0;
-    buf_done(&cmd);
+    if (any_loaded(w, now))
+        pop_many(o, now);
+    else if (o->pops == 0)
+        pop_waiting(o);
 }
 
 static void on_unblocked(void *arg, const struct redisReply *reply)
@@ -304,15 +428,16 @@ void once_stop(struct worker *w)
 
 bool once_idle(const struct worker *w)
 {
-    return w->once == NULL || !w->once->waiting;
+    return w->once == NULL || (!w->once->waiting && w->once->pops == 0);
 }
 
 bool once_drained(const struct worker *w)
 {
-    for (int i = 0; i < w->queue_count; i++)
-        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE && queue_open(w->queues[i], mono_ms()))
-            return w->once != NULL && w->once->empty;
-    return true;
+    for (int i = 0; i < w->queue_count; i++) {
+        if (popped_from(w->queues[i], mono_ms()) && w->queues[i]->maybe)
+            return false;
+    }
+    return once_idle(w);
 }
 
 static void on_closed(void *arg)

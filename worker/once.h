@@ -1,5 +1,5 @@
-/* once.h - queues with `delivery: at-most-once`: plain BRPOP, for those who want each job started at
- * most once.
+/* once.h - queues with `delivery: at-most-once`: plain BRPOP, and RPOP of many under load, for those
+ * who want each job started at most once.
  *
  * The pop is the whole claim: nothing lies in `run`, a job is lost if we die with it, and none is
  * ever begun twice.  A failure goes to the dead letters, there is no retry.  What was popped and not
@@ -18,12 +18,12 @@
 struct worker;
 struct once;
 
-/* Pops when a runner is idle; makes its connection at the first need. */
+/* Pops when a runner has room; makes its connection at the first need. */
 void once_run(struct worker *w);
 /* Ends the blocking pop. */
 void once_stop(struct worker *w);
 bool once_idle(const struct worker *w);
-/* The last pop found nothing, or there are no such queues. */
+/* Every such queue was found empty. */
 bool once_drained(const struct worker *w);
 /* When a queue that is left alone is to be looked at again, mono ms; INT64_MAX = there is none. */
 int64_t once_due(const struct worker *w, int64_t now_mono_ms);

@@ -19,6 +19,7 @@ int queue_new(struct worker *w, const struct config_queue *cfg, const char *pref
     q->dead_max = cfg->dead_max;
     q->dead_age_ms = cfg->dead_age_ms;
     q->maybe = true;
+    q->pop_step = 1;
     *ret = q;
     return 0;
 }

@@ -33,6 +33,9 @@ struct queue {
     int64_t parked_cursor; /* next page of the parked */
     int64_t parked_mono_ms; /* when to look there next */
     bool parked_under_way;
+    int pop_step; /* at-most-once: records to ask for, doubling from 1 */
+    size_t pop_bytes; /* and the largest seen of late; 0 = none yet */
+    int64_t pause_mono_ms; /* when it was last asked whether it is paused */
     int64_t trim_mono_ms;
     int64_t outbox_mono_ms; /* when to look into :outbox next */
     int outbox_under_way; /* commands about it not answered */

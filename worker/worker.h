@@ -91,7 +91,7 @@ struct worker {
     struct catalog catalog;
     struct claims claims;
     struct request *requests;
-    int claims_under_way; /* records asked for on the main connection */
+    int claims_under_way; /* records asked for: on the main connection, and by pops at most once */
     int64_t held_bytes;
     struct settled settled; /* the last sequence numbers settled */
 

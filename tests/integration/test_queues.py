@@ -127,6 +127,46 @@ class AtMostOnce(QueuesCase):
         self.client.delete(self.key("paused"))
         wait_until(self.ledger.all_ended, what="the job that waited")
 
+    def test_under_load_each_runs_once_and_in_order(self):
+        jobs = [self.ledger.document("j%d" % n, tags=["x" * 20000] if n % 100 == 7 else [])
+                for n in range(3000)]
+        self.client.lpush("queue:default", *jobs)
+        self.start(queues=self.QUEUES, runners=1)
+        self.ledger.pushed = ["j%d" % n for n in range(3000)]
+        wait_until(lambda: "j20" in self.ledger.began(), what="the first jobs")
+        self.ledger.push(self.server, 1, queue="queue:other", prefix="later")
+        wait_until(self.ledger.all_ended, what="all jobs")
+        began = [line[1] for line in self.ledger.lines() if line[0] == "begin"]
+        self.assertEqual(began, self.ledger.pushed)
+        self.assertFalse(self.client.exists(self.key("run"), "queue:default"))
+        pops = self.client.info("commandstats")["cmdstat_rpop"]["calls"]
+        self.assertLess(pops, 1500)  # many at a time
+
+    def test_under_load_a_queue_before_it_is_not_overlooked(self):
+        self.start(queues=list(reversed(self.QUEUES)), runners=1)
+        self.ledger.push(self.server, 300, ms=5)
+        wait_until(lambda: "j20" in self.ledger.began(), what="the first jobs")
+        self.ledger.push(self.server, 1, queue="queue:other", prefix="urgent")
+        wait_until(self.ledger.all_ended, what="all jobs")
+        began = [line[1] for line in self.ledger.lines() if line[0] == "begin"]
+        self.assertLess(began.index("urgent300"), 250)
+
+    def test_what_has_not_begun_goes_back_in_order(self):
+        worker = self.start(queues=self.QUEUES, runners=1)
+        self.ledger.push(self.server, 400)  # it knows now that they are short
+        wait_until(self.ledger.all_ended, what="the short jobs")
+        self.client.set(self.key("paused"), "for a moment")
+        wait_until(lambda: self.client.llen("queue:default") == 0, what="nothing waiting")
+        jobs = [self.ledger.document("w%d" % n, ms=1000 if n == 0 else 0) for n in range(50)]
+        self.client.lpush("queue:default", *jobs)
+        self.client.delete(self.key("paused"))
+        wait_until(lambda: "w0" in self.ledger.began(), what="the slow one")
+        self.assertEqual(worker.drain(), 0)
+        left = [json.loads(d)["id"] for d in reversed(self.client.lrange("queue:default", 0, -1))]
+        self.assertEqual(left, ["w%d" % n for n in range(50 - len(left), 50)])
+        ran = [id for id in self.ledger.began() if id[0] == "w"]
+        self.assertEqual(sorted(ran + left), sorted("w%d" % n for n in range(50)))
+
     def test_every_failure_is_a_dead_letter(self):
         self.start(queues=self.QUEUES, handlers={
             "exits": {"exec": ["/bin/sh", "-c", "exit $(cat)"]}})
