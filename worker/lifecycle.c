@@ -153,12 +153,18 @@ static void kill_runners(struct worker *w)
 
 static void leave(struct worker *w);
 
+/* Quiet or stopping: what is in hand goes back in one go with what claims under way may bring, which
+ * stood behind it. */
+static void give_back_step(struct worker *w)
+{
+    if (!claims_open(w) || w->phase == PHASE_KILLING)
+        dispatch_give_back_ready(w, INT64_MAX);
+}
+
 /* Draining and killing: give back what came late, let idle runners go, see whether all is done. */
 static void stop_step(struct worker *w)
 {
-    /* In one go with what claims under way may bring: it stood behind what is in hand. */
-    if (w->requests == NULL || w->phase == PHASE_KILLING)
-        dispatch_give_back_ready(w, INT64_MAX);
+    give_back_step(w);
     bool jobs_done =
         pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w) && !outbox_busy(w);
     if (w->phase == PHASE_DRAINING)
@@ -219,7 +225,10 @@ static void turn(struct worker *w)
     } else {
         if (w->pool.worn_out)
             pool_balance(w);
-        dispatch_run(w);
+        if (w->phase == PHASE_QUIET)
+            give_back_step(w);
+        else
+            dispatch_run(w);
         claim_run(w);
         once_run(w);
         wait_run(w);
@@ -266,7 +275,6 @@ void lifecycle_quiet(struct worker *w, bool quiet)
         wait_stop(w);
         once_stop(w);
         dispatch_take_back_all(w);
-        dispatch_give_back_ready(w, INT64_MAX);
     } else if (!quiet && w->phase == PHASE_QUIET) {
         log_msg(LOG_INFO, "claiming again");
         set_phase(w, PHASE_RUNNING);

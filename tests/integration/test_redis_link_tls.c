@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "common/redis_reply.h"
 #include "common/store.h"
 #include "tests/lib/link_bench.h"
 #include "tests/lib/redis_server.h"
@@ -161,7 +160,7 @@ static void many_and_large_over_tls(void **state)
     redisReply *kept = redis_server_ask(server, "GET big");
     assert_int_equal(kept->len, BYTES);
     assert_memory_equal(kept->str, value, BYTES);
-    redis_reply_free(kept);
+    freeReplyObject(kept);
     link_bench_done(&b);
     free(value);
     free(ca);

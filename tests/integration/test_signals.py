@@ -1,6 +1,7 @@
 """Signals under load: what stopping gives back and in which order, what a reload changes and what it
 does not, and what the worker says meanwhile.  The plain cases are in test_lifecycle.py."""
 
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,21 @@ class SignalsCase(Case):
         config = dict({"runners": 2, "grace": "1s", "plugins": [
             self.ledger.plugin, os.path.join(BUILD, "jobs/*.so")]}, **more)
         return self.worker(self.server, config, start=start, env=env, args=args)
+
+    @contextlib.contextmanager
+    def push_first(self, document):
+        """What the worker sends within comes to Redis after a push, though it was sent before the worker
+        could know of it."""
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.connect(self.server.socket)
+            raw.sendall(b"PING\r\n")
+            self.assertEqual(raw.recv(100), b"+PONG\r\n")  # accepted
+            self.server.pause()
+            raw.sendall(b"*3\r\n$5\r\nLPUSH\r\n$13\r\nqueue:default\r\n$%d\r\n%s\r\n" %
+                        (len(document), document.encode()))
+            yield
+            self.server.resume()
+            self.assertEqual(raw.recv(100)[:1], b":")
 
     def waiting(self, queue=QUEUE):
         """What lies in the list, the next to be taken first."""
@@ -120,6 +136,21 @@ class Stop(SignalsCase):
         self.assertIn("run", self.ledger.ended())
         self.assert_left_clean(worker)
 
+    def test_what_a_wait_brings_when_quiet_goes_back(self):
+        worker = self.start()
+        wait_until(lambda: [c for c in self.client.client_list() if
+                            c["name"] == "bucketline:wait" and "b" in c["flags"]], what="the wait")
+        with self.push_first(self.ledger.document("j0")):
+            worker.signal(signal.SIGTSTP)
+            worker.wait_log("quiet")
+        wait_until(lambda: "cmdstat_rpush" in self.client.info("commandstats") and
+                   self.client.hlen(RUN) == 0, what="its return")
+        self.assertEqual(self.client.llen(QUEUE), 1)
+        self.assertFalse(self.ledger.began())
+        worker.signal(signal.SIGCONT)
+        self.ledger.pushed = ["j0"]
+        wait_until(self.ledger.all_ended, what="the job")
+
     def test_stopping_before_redis_was_ever_there(self):
         self.server.stop()
         worker = self.start(start=False)
@@ -201,15 +232,8 @@ class Reload(SignalsCase):
         wait_until(lambda: [c for c in self.client.client_list() if
                             c["name"] == "bucketline:once" and "b" in c["flags"]],
                    what="the blocking pop")
-        raw = socket.socket(socket.AF_UNIX)
-        self.addCleanup(raw.close)
-        raw.connect(self.server.socket)
-        raw.sendall(b"PING\r\n")
-        self.assertEqual(raw.recv(100), b"+PONG\r\n")  # accepted
-        self.server.pause()
-        raw.sendall(b"LPUSH queue:default '{\"type\":\"fail\",\"id\":\"f\"}'\r\n")
-        self.reload(worker, queues=["default"])  # the pop is told to end, but the push comes first
-        self.server.resume()
+        with self.push_first('{"type":"fail","id":"f"}'):
+            self.reload(worker, queues=["default"])  # the pop is told to end
         wait_until(lambda: self.client.zcard("{queue:default}:retry") == 1, what="a retry")
         self.assertEqual(self.client.llen(DEAD), 0)
         self.assertEqual(worker.drain(), 0)
