@@ -249,7 +249,7 @@ int64_t job_end(struct job *j)
         channel_flush(&r->channel, now_us);
     atomic_store_explicit(&r->page->current_slot, -1, memory_order_relaxed);
     slot_return(j->slot, j->seq, j->outcome, j->delay_ms, now_us);
-    channel_note(&r->channel, j->slot_index);
+    channel_note(&r->channel, j->slot_index, j->seq);
     channel_job_ended(&r->channel);
     if (j->handler != NULL)
         j->handler->run_us = now_us - j->begun_us;
