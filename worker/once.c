@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
 #include "worker/link.h"
@@ -194,6 +195,8 @@ static void on_popped(void *arg, const struct redisReply *reply)
         return;
     }
     o->empty = reply->type != REDIS_REPLY_ARRAY;
+    if (!o->empty)
+        CRASH_POINT("once.popped");
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING)
         for (int i = 0; i < w->queue_count; i++)
