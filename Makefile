@@ -1,16 +1,17 @@
 # Bucketline.  `make help` lists the targets.  Packagers' CC, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and
-# DESTDIR are kept; ours are added.  SANITIZE=address,undefined and WERROR=1 choose a flavour, each
-# in a directory of its own.
+# DESTDIR are kept; ours are added.  SANITIZE=address,undefined and POINTS=1 (crash points, for tests)
+# choose a flavour, each in a directory of its own.
 
 PREFIX   ?= /usr/local
 SANITIZE ?=
+POINTS   ?=
 WERROR   ?=
 V        ?=
 PYTHON   ?= /usr/bin/python3
 
 comma := ,
 # Release goes to build/, other flavours to build/<flavour>/.
-FLAVOUR := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)))
+FLAVOUR := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)))$(if $(POINTS),$(if $(SANITIZE),-)points)
 B       := build$(if $(FLAVOUR),/$(FLAVOUR))
 Q       := $(if $(V),,@)
 
@@ -29,7 +30,7 @@ WARNINGS    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -
 OUR_CFLAGS  := -std=gnu11 -fno-strict-aliasing -fstack-protector-strong $(WARNINGS) \
                $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 OUR_CPPFLAGS := -D_GNU_SOURCE -DBL_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS) \
-               $(if $(HAVE_SSL),-DHAVE_OPENSSL=1)
+               $(if $(HAVE_SSL),-DHAVE_OPENSSL=1) $(if $(POINTS),-DBL_CRASH_POINTS)
 OUR_LDFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LIBS        := $(PKG_LIBS) -lm -ldl
 
@@ -58,7 +59,11 @@ INTEG_BIN := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(INTEG))
 all: programs plugins ## build programs and plugins
 programs: need-packages $(PROGRAMS)
 plugins: $(PLUGINS)
-tests: need-packages $(UNIT_BIN) $(INTEG_BIN) ## build the C tests
+tests: need-packages $(UNIT_BIN) $(INTEG_BIN) points ## build the C tests and the build with crash points
+
+.PHONY: points
+points: # the same flavour with crash points, beside it
+	$(if $(POINTS),,$(Q)$(MAKE) --no-print-directory POINTS=1 programs)
 
 .PHONY: need-packages
 need-packages:
@@ -175,6 +180,11 @@ MINUTES ?= 10
 .PHONY: chaos
 chaos: all ## break everything at random for MINUTES (10), prove that no job is lost (SEED=...)
 	$(Q)$(PYTHON) tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
+.PHONY: crash-points
+PASSINGS ?= 1,2,5
+crash-points: points ## kill at every named point of a job's life, at its PASSINGS (1,2,5)
+	$(Q)$(PYTHON) tests/points/matrix.py -v --passings $(PASSINGS)
 
 # ---- first run --------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "common/crash_point.h"
 #include "common/mem.h"
 #include "common/redis_tls.h"
 
@@ -210,6 +211,7 @@ static void flush(struct redis_stream *s)
         return;
     if (!fill_wire(s) || s->wire.len == 0)
         return;
+    CRASH_POINT("redis.before-write");
     uv_buf_t rest = {.base = s->wire.data, .len = s->wire.len};
     int n = uv_try_write(&s->sock->u.stream, &rest, 1);
     if (n == UV_EAGAIN)
@@ -219,6 +221,7 @@ static void flush(struct redis_stream *s)
         return;
     }
     if ((size_t)n == rest.len) {
+        CRASH_POINT("redis.written");
         write_done(s);
         return;
     }

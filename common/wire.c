@@ -161,3 +161,29 @@ int wire_read_job(struct span payload, struct wire_job *ret, struct err *err)
     *ret = job;
     return 0;
 }
+
+enum { DONE_BYTES = 10 };
+
+void wire_write_done(struct buf *out, const struct wire_done *jobs, int count)
+{
+    size_t len = (size_t)count * DONE_BYTES;
+    char *p = put_header(buf_reserve(out, WIRE_HEADER_BYTES + len), len, WIRE_DONE, 0, 0, 0);
+    for (int i = 0; i < count; i++)
+        p = put(put(p, jobs[i].slot, 2), jobs[i].seq, 8);
+    buf_grown(out, WIRE_HEADER_BYTES + len);
+}
+
+int wire_done_count(struct span payload, struct err *err)
+{
+    if (payload.len % DONE_BYTES != 0)
+        return err_set(err, ERR_PROTOCOL, "a DONE frame of %zu bytes", payload.len);
+    return (int)(payload.len / DONE_BYTES);
+}
+
+struct wire_done wire_done_at(struct span payload, int index)
+{
+    const char *p = payload.ptr + (size_t)index * DONE_BYTES;
+    struct wire_done job = {.slot = (uint16_t)take(&p, 2)};
+    job.seq = take(&p, 8);
+    return job;
+}

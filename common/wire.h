@@ -5,7 +5,9 @@
  * little-endian, 16 bytes of header.  Both ends are the same binary.  A frame of an unknown type or
  * over the limit is a protocol error: the worker kills that runner (crash), the runner exits.
  *
- * Order matters in one place: a RESULT frame for a slot precedes the DONE frame that names it.
+ * Order matters in one place: a RESULT frame of a job precedes the DONE frame that names it.  DONE
+ * names the job and not the slot alone: a slot found RETURNED in the page is free again, and may hold
+ * the next job, before the report of the one before was read.
  */
 #ifndef BL_COMMON_WIRE_H
 #define BL_COMMON_WIRE_H
@@ -26,7 +28,7 @@
     X(ENQUEUED, 4) /* answer to ENQUEUE: empty payload = stored, else the reason why not */        \
     /* runner -> worker */                                                                         \
     X(HELLO, 16) /* ready; payload: u32 number of handlers */                                      \
-    X(DONE, 17) /* payload: u16 slot indexes that are RETURNED in the page now */                  \
+    X(DONE, 17) /* payload: u16 slot, u64 seq of each job that is RETURNED in the page now */      \
     X(RESULT, 18) /* payload: the result's bytes of slot/seq; flags 1 = cut at the cap */          \
     X(MESSAGE, 19) /* payload: the failure's full text; flags 2 = it is the tail of stderr */      \
     X(PROGRESS, 21) /* payload: u8 percent 0..100 or 255 = unsaid, text */                         \
@@ -64,6 +66,16 @@ void wire_write(struct buf *out, enum wire_type type, uint8_t flags, uint16_t sl
  * -ERR_PROTOCOL for an unknown type or a payload above `payload_max`. */
 MUST_CHECK int64_t wire_read(struct span bytes, uint32_t payload_max, struct wire_frame *ret,
                              struct err *err);
+
+/* One job in a DONE frame. */
+struct wire_done {
+    uint16_t slot;
+    uint64_t seq;
+};
+void wire_write_done(struct buf *out, const struct wire_done *jobs, int count);
+/* How many jobs a DONE payload names; -ERR_PROTOCOL for an odd length. */
+MUST_CHECK int wire_done_count(struct span payload, struct err *err);
+struct wire_done wire_done_at(struct span payload, int index);
 
 /* What a JOB frame carries.  Read from a frame, each span has a NUL after it, not counted. */
 struct wire_job {

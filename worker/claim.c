@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
 #include "worker/reconcile.h"
@@ -127,6 +128,7 @@ void claim_answer(struct request *r, const struct redisReply *reply)
         request_close(r);
         return;
     }
+    CRASH_POINT("claim.answered");
     if (got.paused) {
         q->blocked_until_mono_ms = mono_ms() + PAUSED_LOOK_MS;
         q->maybe = true;
@@ -145,6 +147,7 @@ void claim_answer(struct request *r, const struct redisReply *reply)
         if (from_wait && c->state == CLAIM_READY && w->ready.count > dispatch_idle_runners(w))
             dispatch_give_back(w, c); /* several queues fired at once */
     }
+    CRASH_POINT("claim.taken-in");
     worker_wake(w);
 }
 
@@ -185,11 +188,13 @@ static bool send_claim(struct worker *w, struct queue *q, int count)
 {
     struct buf cmd = BUF_INIT;
     struct request *r = request_open(w, q, count, false);
+    CRASH_POINT("claim.before-send");
     store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_claimed, r);
     buf_done(&cmd);
     if (rc < 0)
         request_close(r);
+    CRASH_POINT("claim.sent");
     return rc == 0;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/lifecycle.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -136,6 +137,7 @@ static bool is_ours(void *arg, pid_t pid)
 static void bury_runner(struct runner *r)
 {
     struct worker *w = r->worker;
+    CRASH_POINT("death.seen");
     struct child_end end;
     struct slots_header *h = slots_header(w->slots);
     struct runner_page *page = slots_runner_page(w->slots, r->block);
@@ -152,7 +154,9 @@ static void bury_runner(struct runner *r)
     page->current_slot = -1;
     log_death(r, &end);
     back_off(w, r);
+    CRASH_POINT("death.reaped");
     judge(r, &end);
+    CRASH_POINT("death.judged");
     runner_close_socket(r);
     r->state = RUNNER_NONE;
     r->pid = 0;

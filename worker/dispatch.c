@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/frames.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -165,7 +166,9 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
         if (e.failure.message.len == 0)
             e.failure.message = SPAN_OF_STR("stopped for its timeout");
     }
+    CRASH_POINT("settle.before-decision");
     settle_claim(w, c, &e);
+    CRASH_POINT("settle.decided");
     output_job_ended(&r->output);
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/crash_point.h"
 #include "common/json_span.h"
 #include "worker/worker.h"
 
@@ -128,6 +129,7 @@ bool finish_command(const struct worker *w, const struct store_queue *q,
         end.keep_key = buf_span(&keep);
         end.keep_ms = doc->keep_ms;
     }
+    CRASH_POINT("settle.finish");
     store_cmd_finish(out, q, inc, seq, &end);
     bool relays = store_finish_relays(q, &end);
     buf_done(&outcome);

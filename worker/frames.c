@@ -10,31 +10,30 @@
 
 enum { MESSAGE_MAX_BYTES = 8192 }; /* more than a record keeps */
 
-/* The claim a frame speaks of; NULL (with an error) if the runner does not have it. */
-static struct claim *claim_of(struct runner *r, const struct wire_frame *f)
+/* The claim a frame speaks of; NULL if the runner does not have it. */
+static struct claim *claim_of(struct runner *r, uint16_t slot, uint64_t seq)
 {
-    struct claim *c = f->slot < SLOTS_PER_RUNNER ? r->slot_claim[f->slot] : NULL;
-    return c != NULL && c->seq == f->seq && c->state == CLAIM_SENT ? c : NULL;
+    struct claim *c = slot < SLOTS_PER_RUNNER ? r->slot_claim[slot] : NULL;
+    return c != NULL && c->seq == seq && c->state == CLAIM_SENT ? c : NULL;
 }
 
 static int on_done(struct runner *r, const struct wire_frame *f, struct err *err)
 {
     struct worker *w = r->worker;
-    if (f->payload.len % 2 != 0)
-        return err_set(err, ERR_PROTOCOL, "a DONE frame of %zu bytes", f->payload.len);
-    const unsigned char *p = (const unsigned char *)f->payload.ptr;
-    for (size_t i = 0; i < f->payload.len; i += 2) {
-        unsigned slot = p[i] | (unsigned)p[i + 1] << 8;
-        struct claim *c = slot < SLOTS_PER_RUNNER ? r->slot_claim[slot] : NULL;
-        if (c == NULL || c->state != CLAIM_SENT)
+    int count = wire_done_count(f->payload, err);
+    for (int i = 0; i < count; i++) {
+        struct wire_done job = wire_done_at(f->payload, i);
+        struct claim *c = claim_of(r, job.slot, job.seq);
+        if (c == NULL)
             continue; /* the page was read before the frame came */
-        const struct slot *s = slots_get(w->slots, r->block, (int)slot);
+        const struct slot *s = slots_get(w->slots, r->block, job.slot);
         if (!slot_plausible(s, c->seq))
-            return err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten", slot);
+            return err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten",
+                           (unsigned)job.slot);
         if (slot_word_state(s->word) == SLOT_RETURNED)
             dispatch_returned(w, r, c);
     }
-    return 0;
+    return count < 0 ? count : 0;
 }
 
 static void keep(struct buf *out, const struct wire_frame *f, size_t max)
@@ -60,7 +59,7 @@ static void on_fatal(struct runner *r, const struct wire_frame *f)
 
 static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
 {
-    struct claim *c = claim_of(r, f);
+    struct claim *c = claim_of(r, f->slot, f->seq);
     switch (f->type) {
     case WIRE_HELLO:
         on_hello(r);
@@ -117,22 +116,16 @@ int frames_read(struct runner *r, struct err *err)
 
 void frames_catch_up(struct runner *r)
 {
-    struct {
-        int slot;
-        uint64_t seq;
-    } returned[SLOTS_PER_RUNNER];
+    struct wire_done returned[SLOTS_PER_RUNNER];
     int count = 0;
     for (const struct claim *c = r->jobs.first; c != NULL; c = c->next)
-        if (slot_word_state(slots_get(r->worker->slots, c->block, c->slot)->word) ==
-            SLOT_RETURNED) {
-            returned[count].slot = c->slot;
-            returned[count++].seq = c->seq;
-        }
+        if (slot_word_state(slots_get(r->worker->slots, c->block, c->slot)->word) == SLOT_RETURNED)
+            returned[count++] = (struct wire_done){(uint16_t)c->slot, c->seq};
     if (count > 0)
         runner_heed(r);
     for (int i = 0; i < count; i++) {
-        struct claim *c = r->slot_claim[returned[i].slot];
-        if (c != NULL && c->seq == returned[i].seq && c->state == CLAIM_SENT)
+        struct claim *c = claim_of(r, returned[i].slot, returned[i].seq);
+        if (c != NULL)
             runner_sweep_one(r, c);
     }
 }

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/slots.h"
 #include "worker/child.h"
@@ -139,6 +140,7 @@ static int guard_watch(struct guard *g)
         struct pollfd p = {.fd = g->parent_fd, .events = POLLIN};
         int n = poll(&p, 1, wake < SHORTEST_WAKE_MS ? SHORTEST_WAKE_MS : (int)wake);
         if (n == 1 && parent_is_gone(g)) {
+            CRASH_POINT("guard.orphaned");
             act(g, SIGKILL, "the worker is gone, killing what it ran",
                 boot_ms() - slots_header(g->slots)->loop_boot_ms);
             return EX_OK;
@@ -232,6 +234,7 @@ int guard_main(int argc, char **argv)
                 KV_STR("error", err.code != 0 ? err.text : strerror(errno)));
         return EX_SOFTWARE;
     }
+    CRASH_POINT("guard.watching");
     int rc = guard_watch(&g);
     slots_free(g.slots);
     return rc;

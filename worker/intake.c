@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/crash_point.h"
 #include "common/json_span.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -78,12 +79,14 @@ struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct spa
     }
     if (e.kind != ENDING_OUTCOME) {
         settle_claim(w, c, &e);
+        CRASH_POINT("intake.settled");
         return c;
     }
     if (c->rec.lost > 0 || c->rec.crashes > 0)
         claim_list_prepend(&w->ready, c); /* runs alone: first while runners are idle */
     else
         claim_list_append(&w->ready, c);
+    CRASH_POINT("intake.ready");
     worker_wake(w);
     return c;
 }

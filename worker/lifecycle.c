@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/janitor.h"
@@ -165,6 +166,7 @@ static void give_back_step(struct worker *w)
 static void stop_step(struct worker *w)
 {
     give_back_step(w);
+    CRASH_POINT("stop.gave-back");
     bool jobs_done =
         pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w) && !outbox_busy(w);
     if (w->phase == PHASE_DRAINING)
@@ -287,6 +289,7 @@ static void kill_now(struct worker *w)
 {
     w->kill_mono_ms = mono_ms();
     set_phase(w, PHASE_KILLING);
+    CRASH_POINT("stop.killing");
     kill_runners(w);
 }
 
@@ -313,6 +316,7 @@ void lifecycle_stop(struct worker *w, const char *why)
             KV_INT("running", pool_running(&w->pool)),
             KV_INT("shutdown_timeout_ms", w->cfg.shutdown_timeout_ms));
     notify_stopping(&w->notify, w->cfg.shutdown_timeout_ms + w->cfg.grace_ms);
+    CRASH_POINT("stop.begun");
     reload_stop(w);
     recover_stop(w);
     takeover_stop(w);
@@ -348,12 +352,14 @@ static void on_left(void *arg, const struct redisReply *reply)
     (void)reply; /* if our entry stays, others see it silent and find nothing under it */
     if (!w->closed)
         close_all(w);
+    CRASH_POINT("stop.owner-dropped");
 }
 
 static void leave(struct worker *w)
 {
     struct buf cmd = BUF_INIT;
     w->settled_all = w->claims.count == 0;
+    CRASH_POINT("stop.leaving");
     set_phase(w, PHASE_LEAVING);
     if (!w->settled_all)
         log_msg(LOG_WARN,
@@ -431,6 +437,7 @@ static int init_state(struct worker *w, struct err *err)
     }
     if (rc == 0)
         rc = init_queues(w, err);
+    CRASH_POINT("start.locked");
     return rc < 0 ? rc : init_slots(w, err);
 }
 
@@ -462,6 +469,7 @@ static void worker_free(struct worker *w)
     slots_free(w->slots);
     if (w->state_dir != NULL && w->settled_all)
         statedir_remove(w->state_dir, &w->inc);
+    CRASH_POINT("stop.unlinked");
     if (w->lock_fd >= 0)
         close(w->lock_fd);
     free(w->state_dir);
@@ -479,6 +487,7 @@ static int start(struct worker *w, struct err *err)
     for (int i = 0; i < w->catalog.broken_count; i++)
         log_msg(LOG_ERROR, "plugin cannot be used; its types are parked",
                 KV_STR("plugin", w->catalog.broken[i]));
+    CRASH_POINT("start.described");
     init_handles(w);
     liveness_init(w);
     signals_start(w);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/reconcile.h"
 #include "worker/recover.h"
 #include "worker/settle.h"
@@ -51,6 +52,7 @@ static void beat_good(struct worker *w, int64_t counter)
 {
     w->live.last = counter;
     w->live.sent = 0;
+    CRASH_POINT("beat.answered");
     slots_header(w->slots)->good_beat_boot_ms = w->live.beat_sent_boot_ms;
     bool first = !w->live.first_done;
     w->live.good = true;
@@ -105,6 +107,7 @@ static void send_beat(struct worker *w)
         w->live.beat_under_way = true;
         w->live.sent++;
     }
+    CRASH_POINT("beat.sent");
     if (mono_ms() - w->live.info_mono_ms >= INFO_MS) {
         w->live.info_mono_ms = mono_ms();
         stats_publish(w);
@@ -120,6 +123,7 @@ static void find_dead(struct worker *w)
         if (!recover_under_way(w, &p->inc)) {
             log_msg(LOG_WARN, "a worker is silent, its jobs are taken over",
                     KV_STR("incarnation", p->inc.hex), KV_INT("silent_ms", p->still_ms));
+            CRASH_POINT("recover.silent");
             recover_start(w, &p->inc, NULL, p->counter, NULL, NULL);
         }
 }
@@ -134,6 +138,7 @@ static void on_look(void *arg, const struct redisReply *reply)
         refused(w, "look", answer, &err);
         return;
     }
+    CRASH_POINT("look.answered");
     int64_t now = mono_ms();
     bool healthy = w->live.good && now - w->live.look_sent_mono_ms <= OBSERVE_LOOK_MAX_MS;
     if (!healthy)

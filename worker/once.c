@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
@@ -238,6 +239,8 @@ static void on_popped(void *arg, const struct redisReply *reply)
         worker_wake(w);
         return;
     }
+    if (reply->type == REDIS_REPLY_ARRAY)
+        CRASH_POINT("once.popped");
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING) {
         struct queue *q = queue_of(w, reply->element[0]->str);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/settle.h"
 #include "worker/stats.h"
 #include "worker/worker.h"
@@ -56,7 +57,9 @@ static void on_relayed(void *arg, const struct redisReply *reply)
     enum store_answer answer = store_classify(reply, &err);
     q->outbox_under_way--;
     if (answer == STORE_OK) {
+        CRASH_POINT("outbox.relayed");
         remove_record(q, (struct span){r->record, r->len});
+        CRASH_POINT("outbox.removing");
         for (int i = 0; i < q->worker->queue_count && q->worker->burst; i++)
             q->worker->queues[i]->maybe = true; /* it may lie there: the burst is not over */
     } else if (answer == STORE_WRONGTYPE) {
@@ -110,6 +113,8 @@ static void on_page(void *arg, const struct redisReply *reply)
         look_again(q, REFUSED_MS);
         return;
     }
+    if (reply->elements > 0)
+        CRASH_POINT("outbox.page");
     q->outbox_more = reply->elements == PAGE;
     q->outbox_dirty = q->outbox_more;
     for (size_t i = reply->elements; i > 0; i--) /* the oldest first */

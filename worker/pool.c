@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/slots_out.h"
 #include "common/wire.h"
 #include "worker/death.h"
@@ -85,6 +86,7 @@ static int start_runner(struct runner *r)
     r->poll.data = r;
     r->poll_open = true;
     watch(r);
+    CRASH_POINT("pool.runner-launched");
     output_open(r, output_fd);
     log_msg(LOG_DEBUG, "runner started", KV_INT("runner", r->block), KV_INT("pid", pid));
     return 0;
@@ -247,6 +249,7 @@ void runner_send(struct runner *r, struct claim *c)
     c->begun_mono_ms = 0;
     r->slot_claim[slot] = c;
     slot_queue(slots_get(w->slots, r->block, slot), c->seq, c->queue->index);
+    CRASH_POINT("slot.queued");
     if (c->doc.id[0] == '\0' && c->rec.id[0] == '\0') {
         struct err err = {0};
         if (uuid_v7(&w->uuids, worker_wall_ms(w), c->rec.id, &err) < 0)
@@ -266,6 +269,7 @@ void runner_send(struct runner *r, struct claim *c)
     wire_write_job(&r->out, (uint16_t)slot, c->seq, &job);
     c->state = CLAIM_SENT;
     claim_list_append(&r->jobs, c);
+    CRASH_POINT("frame.buffered");
 }
 
 int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c))
@@ -276,6 +280,7 @@ int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c
         before = c->prev;
         if (!slot_revoke(slots_get(w->slots, c->block, c->slot), c->seq))
             continue; /* it has begun, or ended */
+        CRASH_POINT("slot.revoked");
         pool_release_slot(w, c);
         fn(w, c);
         n++;
@@ -293,10 +298,12 @@ void pool_release_slot(struct worker *w, struct claim *c)
     struct slot *s = slots_get(w->slots, c->block, c->slot);
     if (s->has_out && slot_word_state(s->word) == SLOT_RETURNED && w->state_dir != NULL)
         slots_out_remove(w->state_dir, w->inc.hex, c->block, c->slot);
+    CRASH_POINT("slot.before-free");
     slot_free(s);
     r->slot_claim[c->slot] = NULL;
     r->free_slots[r->free_count++] = (uint8_t)c->slot;
     c->block = c->slot = -1;
+    CRASH_POINT("slot.freed");
 }
 
 void runner_sweep_one(struct runner *r, struct claim *c)
@@ -327,6 +334,7 @@ static bool write_out(struct runner *r)
     buf_clear(&r->out);
     buf_trim(&r->out, OUT_KEEP_BYTES);
     r->out_done = 0;
+    CRASH_POINT("frame.flushed");
     return true;
 }
 
@@ -359,6 +367,7 @@ int runner_read(struct runner *r, struct err *err)
         if (n == 0)
             return 1;
         buf_grown(&r->in, (size_t)n);
+        CRASH_POINT("frame.read");
         if (frames_read(r, err) < 0)
             return -1;
         if (n < READ_BYTES)
@@ -433,6 +442,7 @@ static void start_guard(struct worker *w)
     if (launch_guard(&w->cfg, w->exe_fd, slots_fd(w->slots), &p->guard_pid, &p->guard_fd, &err) < 0)
         log_msg(LOG_ERROR, "cannot start the guard, trying again", KV_STR("error", err.text));
     p->guard_mono_ms = mono_ms() + 1000;
+    CRASH_POINT("pool.guard-launched");
 }
 
 /* ---- deadlines, start and end ------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash_point.h"
 #include "common/document.h"
 #include "common/wire.h"
 #include "worker/worker.h"
@@ -31,6 +32,7 @@ static void on_pushed(void *arg, const struct redisReply *reply)
     struct push *p = arg;
     struct err err = {0};
     enum store_answer a = store_classify(reply, &err);
+    CRASH_POINT("produce.answered");
     if (a == STORE_GONE)
         answer(p->worker, p, "the connection to Redis was lost; it may be stored or not");
     else
@@ -70,6 +72,7 @@ int produce(struct runner *r, const struct wire_frame *f, struct err *err)
     }
     struct push *p = xmemdup(&now, sizeof now);
     struct buf cmd = BUF_INIT;
+    CRASH_POINT("produce.before-send");
     store_cmd_push(&cmd, q != NULL ? &q->keys : &own, &doc, 1);
     if (redis_link_send(w->main, buf_span(&cmd), on_pushed, p) < 0) {
         answer(w, p, "Redis is away");

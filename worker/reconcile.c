@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/claim.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
@@ -94,6 +95,7 @@ static void check_lost(void *arg, struct claim *c)
     if (!queue_open(c->queue, mono_ms()) && !c->queue->retired)
         return; /* its `run` could not be read */
     p->rc->lost++;
+    CRASH_POINT("reconcile.lost");
     c->lost = true;
     switch (c->state) {
     case CLAIM_READY:
@@ -128,6 +130,7 @@ static void finish(struct reconcile *rc)
     w->reconcile_mono_ms = mono_ms() + (again ? UNSURE_MS : RECONCILE_EVERY_MS);
     bool first = !w->synced;
     w->synced = true;
+    CRASH_POINT("reconcile.done");
     if (first)
         lifecycle_synced(w);
     worker_wake(w);
@@ -145,6 +148,7 @@ static void ack_again(struct reconcile *rc, struct queue *q, uint64_t seq)
     store_cmd_ack(&cmd, &q->keys, &rc->worker->inc, &seq, 1);
     if (redis_link_send(rc->worker->main, buf_span(&cmd), on_ignored, NULL) == 0)
         rc->acked_again++;
+    CRASH_POINT("reconcile.ack-again");
     buf_done(&cmd);
 }
 
@@ -206,6 +210,7 @@ static void on_records(void *arg, const struct redisReply *reply)
         struct claim *c = intake(w, q, seqs[i], (struct span){record->str, (size_t)record->len});
         c->seen_round = rc->round;
         rc->adopted++;
+        CRASH_POINT("reconcile.adopted");
     }
     adopt_next(rc);
 }
@@ -217,6 +222,7 @@ static void on_page(void *arg, const struct redisReply *reply)
     struct store_scan page = {0};
     if (!goes_on(rc, reply))
         return;
+    CRASH_POINT("reconcile.page");
     struct queue *q = w->queues[rc->queue];
     rc->page_last = true;
     buf_clear(&rc->cursor);
@@ -274,6 +280,7 @@ static void on_client_killed(void *arg, const struct redisReply *reply)
     }
     /* 0 killed or "No such client" = it is gone already.  Anything refused leaves doubt. */
     enum store_answer answer = store_classify(reply, NULL);
+    CRASH_POINT("reconcile.old-killed");
     if (answer == STORE_DENIED)
         rc->kill_refused = true;
 }
@@ -304,6 +311,7 @@ void reconcile_start(struct worker *w)
     rc->same_server = !w->server_changed;
     buf_init(&rc->cursor);
     w->reconcile = rc;
+    CRASH_POINT("reconcile.begun");
     kill_old_connections(rc);
     if (w->reconcile == rc)
         scan_next(rc);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/slots_out.h"
 #include "worker/dispatch.h"
 #include "worker/finish.h"
@@ -232,6 +233,7 @@ static void on_settled(void *arg, const struct redisReply *reply)
         return;
     if (store_read_count(reply, &n, NULL) == 0)
         r->settled += n;
+    CRASH_POINT("recover.settled");
     if (r->unanswered == 0)
         scan(r);
 }
@@ -271,6 +273,7 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     else
         settle_command(&cmd, &r->queues[r->queue], &r->inc, seq, &c->decision,
                        buf_span(&c->record));
+    CRASH_POINT("recover.settling");
     (void)ask(r, &cmd, on_settled); /* a failure pauses the recovery */
     for (int i = 0; i < w->queue_count; i++)
         if (strcmp(w->queues[i]->keys.list, r->queues[r->queue].list) == 0)
@@ -300,6 +303,7 @@ static void on_dropped(void *arg, const struct redisReply *reply)
     struct recovery *r = arg;
     if (!goes_on(r, reply))
         return;
+    CRASH_POINT("recover.dropped");
     struct worker *w = r->worker;
     log_msg(LOG_INFO, "a dead worker's jobs were taken over", KV_STR("incarnation", r->inc.hex),
             KV_INT("jobs", r->settled));
@@ -329,6 +333,7 @@ static void on_page(void *arg, const struct redisReply *reply)
         pause_recovery(r, AGAIN_MS);
         return;
     }
+    CRASH_POINT("recover.page");
     buf_clear(&r->cursor);
     buf_add_span(&r->cursor, page.cursor);
     r->last_page = page.cursor.len == 1 && page.cursor.ptr[0] == '0';

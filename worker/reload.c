@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/catalog.h"
 #include "worker/launch.h"
 #include "worker/notify.h"
@@ -164,6 +165,7 @@ static void apply(struct reload *rl)
                 KV_INT("runners", w->cfg.runners), KV_INT("most", most));
     w->pool.wanted = w->cfg.runners < most ? w->cfg.runners : most;
     pool_new_generation(w);
+    CRASH_POINT("reload.applied");
     schedule_all(w);
     log_msg(LOG_INFO, "configuration reloaded", KV_INT("generation", w->pool.generation),
             KV_INT("types", w->catalog.count));
@@ -188,6 +190,7 @@ static void described(struct reload *rl, const char *why_not)
                                             well ? NULL : text, &err);
     for (int i = 0; i < w->catalog.broken_count; i++)
         log_msg(LOG_ERROR, "plugin cannot be used", KV_STR("plugin", w->catalog.broken[i]));
+    CRASH_POINT("reload.described");
     if (rc == 0)
         apply(rl);
     else

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/intake.h"
@@ -41,8 +42,10 @@ static void due_answer(struct queue *q, int which, const struct redisReply *repl
         worker_wake(w);
         return;
     }
-    if (due.moved > 0)
+    if (due.moved > 0) {
+        CRASH_POINT("due.moved");
         q->maybe = true;
+    }
     q->due_next_in_ms[which] = due.next_in_ms;
     int64_t next_in_ms = due.next_in_ms < 0 ? SCHEDULE_LOOK_MS : due.next_in_ms;
     q->due_mono_ms[which] = now + earlier(next_in_ms, SCHEDULE_LOOK_MS);
@@ -99,6 +102,7 @@ static void on_unparked(void *arg, const struct redisReply *reply)
     bool ours = store_classify(reply, NULL) == STORE_OK &&
                 store_read_count(reply, &taken, NULL) == 0 && taken == 1;
     request_close(u->request);
+    CRASH_POINT("unpark.answered");
     if (ours && claims_find(&w->claims, seq) == NULL)
         (void)intake(w, q, seq, (struct span){u->bytes, u->len});
     free(u->bytes);
@@ -128,6 +132,7 @@ static bool take_parked(struct worker *w, struct queue *q, struct span bytes)
     struct buf cmd = BUF_INIT;
     *u = (struct unpark){.worker = w, .bytes = xmemdup(bytes.ptr, bytes.len), .len = bytes.len};
     u->request = request_open(w, q, 1, false);
+    CRASH_POINT("unpark.before-send");
     store_cmd_unpark(&cmd, &q->keys, &w->inc, u->request->first_seq, bytes);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_unparked, u);
     buf_done(&cmd);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/finish.h"
 #include "worker/once.h"
 #include "worker/outbox.h"
@@ -82,19 +83,24 @@ void settle_command(struct buf *out, const struct store_queue *q, const struct i
         store_cmd_ack(out, q, inc, &seq, 1);
         return;
     case SETTLE_RETRY:
+        CRASH_POINT("settle.retry");
         store_cmd_retry(out, q, inc, seq, d->delay_ms, record);
         return;
     case SETTLE_SCHEDULE:
+        CRASH_POINT("settle.schedule");
         store_cmd_schedule(out, q, inc, seq, d->at_ms >= 0 ? d->at_ms : d->delay_ms, d->at_ms < 0,
                            record);
         return;
     case SETTLE_DEAD:
+        CRASH_POINT("settle.bury");
         store_cmd_bury(out, q, inc, seq, record);
         return;
     case SETTLE_PARK:
+        CRASH_POINT("settle.park");
         store_cmd_park(out, q, inc, seq, record);
         return;
     case SETTLE_BACK:
+        CRASH_POINT("settle.back");
         store_cmd_back(out, q, inc, &back, 1);
         return;
     }
@@ -216,6 +222,7 @@ void settle_forget(struct worker *w, struct claim *c)
     pool_release_slot(w, c);
     w->held_bytes -= (int64_t)c->len;
     claims_remove(&w->claims, c);
+    CRASH_POINT("settle.forgotten");
     worker_wake(w);
 }
 
@@ -314,6 +321,7 @@ static void on_acked(void *arg, const struct redisReply *reply)
     if (answer == STORE_OK && store_read_count(reply, &n, &err) < 0)
         answer = STORE_ERROR;
     if (answer == STORE_OK) {
+        CRASH_POINT("settle.acked");
         if (n < b->count)
             note_lost(w, b->queue, b->count - n);
         for (int i = 0; i < b->count; i++)
@@ -338,6 +346,7 @@ static void on_settled(void *arg, const struct redisReply *reply)
     if (answer == STORE_OK && store_read_count(reply, &n, &err) < 0)
         answer = STORE_ERROR;
     if (answer == STORE_OK) {
+        CRASH_POINT("settle.answered");
         if (n == 0)
             note_lost(w, q, 1);
         if (c->decision.action == SETTLE_BACK)
@@ -380,6 +389,7 @@ static void send_acks(struct worker *w, struct ack_batch *b)
             claim_list_append(&w->settle.to_send, b->claims[i]);
         free(b);
     }
+    CRASH_POINT("settle.acks-sent");
     buf_done(&cmd);
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/child.h"
 #include "worker/recover.h"
 #include "worker/statedir.h"
@@ -89,7 +90,9 @@ static bool all_dead(struct takeover *t)
 static void on_recovered(struct worker *w, void *arg)
 {
     struct takeover *t = arg;
+    CRASH_POINT("takeover.recovered");
     statedir_remove(w->state_dir, &t->inc);
+    CRASH_POINT("takeover.unlinked");
     release(t);
 }
 
@@ -110,6 +113,7 @@ static void take(struct worker *w, const struct incarnation *inc, int lock_fd)
     }
     t->next = w->takeovers;
     w->takeovers = t;
+    CRASH_POINT("takeover.locked");
     log_msg(LOG_INFO, "taking over from a dead worker of this machine",
             KV_STR("incarnation", inc->hex));
 }
@@ -149,6 +153,7 @@ int64_t takeover_run(struct worker *w, int64_t now_mono_ms)
         if (late)
             log_msg(LOG_ERROR, "something a dead worker left cannot be killed; its jobs run again",
                     KV_STR("incarnation", t->inc.hex));
+        CRASH_POINT("takeover.all-dead");
         t->recovering = true;
         struct slots *journal = t->journal;
         t->journal = NULL;

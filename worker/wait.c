@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/claim.h"
 #include "worker/dispatch.h"
 #include "worker/link.h"
@@ -55,6 +56,7 @@ static void on_wait_claimed(void *arg, const struct redisReply *reply)
         request_close(r);
         return;
     }
+    CRASH_POINT("wait.answered");
     wt->state = WAITER_IDLE;
     claim_answer(r, reply);
 }
@@ -112,6 +114,7 @@ static void begin(struct worker *w, struct waiter *wt)
         wt->state = WAITER_CONNECTING;
         request_close(r);
     }
+    CRASH_POINT("wait.sent");
     buf_done(&cmd);
 }
 

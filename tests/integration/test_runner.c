@@ -224,9 +224,9 @@ static void many_jobs_ahead_all_return_in_order(void **state)
         assert_true(rig_read(r, &f));
         if (f.type != WIRE_DONE)
             continue;
-        for (size_t i = 0; i < f.payload.len; i += 2) {
-            const unsigned char *p = (const unsigned char *)f.payload.ptr + i;
-            assert_int_equal(p[0] | p[1] << 8, jobs[next].slot);
+        for (int i = 0; i < wire_done_count(f.payload, NULL); i++) {
+            assert_int_equal(wire_done_at(f.payload, i).slot, jobs[next].slot);
+            assert_int_equal(wire_done_at(f.payload, i).seq, jobs[next].seq);
             assert_int_equal(state_of(r, &jobs[next]), SLOT_RETURNED);
             next++;
         }

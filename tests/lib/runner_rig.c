@@ -238,9 +238,11 @@ static void take_frame(struct rig_job *job, const struct wire_frame *f)
 {
     bool mine = f->slot == job->slot && f->seq == job->seq;
     if (f->type == WIRE_DONE) {
-        for (size_t i = 0; i + 1 < f->payload.len; i += 2) {
-            const unsigned char *p = (const unsigned char *)f->payload.ptr + i;
-            job->returned = job->returned || (p[0] | p[1] << 8) == job->slot;
+        int count = wire_done_count(f->payload, NULL);
+        assert_true(count > 0);
+        for (int i = 0; i < count; i++) {
+            struct wire_done done = wire_done_at(f->payload, i);
+            job->returned = job->returned || (done.slot == job->slot && done.seq == job->seq);
         }
     } else if (mine && f->type == WIRE_RESULT) {
         assert_false(job->returned); /* RESULT precedes the DONE that names it */

@@ -220,6 +220,26 @@ static void every_unknown_type_is_refused(void **state)
 #undef COUNT
 }
 
+static void a_report_names_its_jobs(void **state)
+{
+    (void)state;
+    static const struct wire_done jobs[] = {{3, 7}, {255, UINT64_C(0x0102030405060708)}};
+    struct buf b = BUF_INIT;
+    struct wire_frame f;
+    struct err err = {0};
+    wire_write_done(&b, jobs, 2);
+    assert_int_equal(wire_read(buf_span(&b), WIRE_REPLY_MAX, &f, &err), b.len);
+    assert_int_equal(f.type, WIRE_DONE);
+    assert_int_equal(wire_done_count(f.payload, &err), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wire_done_at(f.payload, i).slot, jobs[i].slot);
+        assert_int_equal(wire_done_at(f.payload, i).seq, jobs[i].seq);
+    }
+    f.payload.len--;
+    assert_int_equal(wire_done_count(f.payload, &err), -ERR_PROTOCOL);
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_job_with_impossible_numbers_is_refused),
         cmocka_unit_test(a_frame_above_the_limit_is_refused_by_its_header),
         cmocka_unit_test(every_unknown_type_is_refused),
+        cmocka_unit_test(a_report_names_its_jobs),
     };
     return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
 }

@@ -99,11 +99,11 @@ void channel_receive(struct channel *ch, int timeout_ms)
         scan_for_drain(ch);
 }
 
-void channel_note(struct channel *ch, uint16_t slot)
+void channel_note(struct channel *ch, uint16_t slot, uint64_t seq)
 {
     if (ch->note_count == CHANNEL_NOTES)
         BUG("more than %d notes", CHANNEL_NOTES);
-    ch->notes[ch->note_count++] = slot;
+    ch->notes[ch->note_count++] = (struct wire_done){slot, seq};
 }
 
 void channel_write(struct channel *ch, enum wire_type type, uint8_t flags, uint16_t slot,
@@ -115,16 +115,9 @@ void channel_write(struct channel *ch, enum wire_type type, uint8_t flags, uint1
 void channel_flush(struct channel *ch, int64_t now_mono_us)
 {
     ch->flushed_us = now_mono_us;
-    if (ch->note_count > 0) {
-        char bytes[2 * CHANNEL_NOTES];
-        for (int i = 0; i < ch->note_count; i++) {
-            bytes[2 * i] = (char)(ch->notes[i] & 0xff);
-            bytes[2 * i + 1] = (char)(ch->notes[i] >> 8);
-        }
-        struct span payload = {bytes, 2 * (size_t)ch->note_count};
-        wire_write(&ch->out, WIRE_DONE, 0, 0, 0, payload);
-        ch->note_count = 0;
-    }
+    if (ch->note_count > 0)
+        wire_write_done(&ch->out, ch->notes, ch->note_count);
+    ch->note_count = 0;
     size_t sent = 0;
     while (sent < ch->out.len && !ch->eof) {
         ssize_t n = send(ch->fd, ch->out.data + sent, ch->out.len - sent, MSG_NOSIGNAL);

@@ -29,7 +29,7 @@ struct channel {
     bool split; /* a job runs and the bytes after it were moved to `later` */
     struct buf later;
     struct buf out; /* frames not sent yet */
-    uint16_t notes[CHANNEL_NOTES]; /* slots that returned and that no DONE frame names yet */
+    struct wire_done notes[CHANNEL_NOTES]; /* jobs that returned and that no DONE frame names yet */
     int note_count;
     int64_t flushed_us; /* monotonic */
     int unanswered; /* ENQUEUED frames to come that nobody waits for any more */
@@ -49,8 +49,8 @@ void channel_take(struct channel *ch, const struct wire_frame *f);
  * `eof` and `drain`.  Not while a job runs. */
 void channel_receive(struct channel *ch, int timeout_ms);
 
-/* A slot has returned: said at the next flush. */
-void channel_note(struct channel *ch, uint16_t slot);
+/* A job has returned: said at the next flush. */
+void channel_note(struct channel *ch, uint16_t slot, uint64_t seq);
 /* Appends a frame, which goes out at the next flush, before any slot returns. */
 void channel_write(struct channel *ch, enum wire_type type, uint8_t flags, uint16_t slot,
                    uint64_t seq, struct span payload);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/slots_out.h"
 #include "worker/runner/host.h"
 #include "worker/runner/program.h"
@@ -282,12 +283,14 @@ static void hand_out(struct job *j)
     bool kept = false;
     if (r->out_dir != NULL) {
         struct err err = {0};
+        CRASH_POINT("runner.before-out");
         kept = slots_out_write(r->out_dir, slots_header(r->slots)->incarnation, r->index,
                                j->slot_index, j->seq, &out, &err) == 0;
         if (!kept)
             job_log(j, LOG_WARN, "a result is not kept beside the journal", "error",
                     SPAN_OF_STR(err.text));
     }
+    CRASH_POINT("runner.out-written");
     j->slot->has_out = kept;
     struct channel *ch = &r->channel;
     if (out.result.len > 0)
@@ -309,8 +312,11 @@ int64_t job_end(struct job *j)
     if (r->channel.out.len > 0)
         channel_flush(&r->channel, now_us);
     atomic_store_explicit(&r->page->current_slot, -1, memory_order_relaxed);
+    CRASH_POINT("runner.before-return");
     slot_return(j->slot, j->seq, j->outcome, j->delay_ms, now_us);
-    channel_note(&r->channel, j->slot_index);
+    CRASH_POINT("runner.returned");
+    channel_note(&r->channel, j->slot_index, j->seq);
+    CRASH_POINT("runner.noted");
     channel_job_ended(&r->channel);
     if (j->handler != NULL)
         j->handler->run_us = now_us - j->begun_us;

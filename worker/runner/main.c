@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "worker/child.h"
 #include "worker/runner/describe.h"
 #include "worker/runner/job.h"
@@ -239,18 +240,22 @@ static bool must_flush_before(const struct runner *r, const struct job *j)
 
 static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, struct err *err)
 {
+    CRASH_POINT("runner.received");
     int rc = job_start(j, f, err);
     channel_take(&r->channel, f);
     if (rc <= 0)
         return rc;
+    CRASH_POINT("runner.begun");
     if (must_flush_before(r, j))
         channel_flush(&r->channel, j->begun_us);
     job_run(j);
+    CRASH_POINT("runner.handler-returned");
     int64_t now_us = job_end(j);
     struct channel *ch = &r->channel;
     if (ch->note_count == CHANNEL_NOTES || now_us - ch->flushed_us >= FLUSH_AFTER_US) {
         channel_flush(ch, now_us);
         job_note_cpu(r);
+        CRASH_POINT("runner.flushed");
         if (ch->pos < ch->in.len)
             channel_receive(ch, 0); /* is there a DRAIN behind the jobs at hand? */
         r->clocks.now_us = 0; /* that may have taken its time */
@@ -343,6 +348,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     const struct plugins_events events = {.on_loaded = on_plugin_loaded, .arg = r};
     plugins_load(&r->config, o->directory, true, &events, &r->plugins);
     say_hello(r);
+    CRASH_POINT("runner.hello");
     return 0;
 }
 
