@@ -343,6 +343,7 @@ bool slot_queue(struct slot *s, uint64_t seq, uint32_t queue)
     s->signal = 0;
     s->max_rss_bytes = s->cpu_ms = -1;
     s->oom = 0;
+    s->has_frames = 0;
     atomic_store_explicit(&s->word, make_word(seq, SLOT_QUEUED), memory_order_release);
     return slot_word_state(was) == SLOT_FREE;
 }

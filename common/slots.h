@@ -59,7 +59,8 @@ struct slot {
     int64_t max_rss_bytes; /* of a program or, when a plugin failed, its runner; -1 = unknown */
     int64_t cpu_ms; /* used by the attempt; -1 = unknown */
     uint8_t oom; /* 1 = the kernel killed its program for lack of memory */
-    uint8_t reserved[15];
+    uint8_t has_frames; /* 1 = it said more than fits here: frames that go before its report */
+    uint8_t reserved[14];
     char message[SLOT_MESSAGE_BYTES];
 };
 

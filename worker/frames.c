@@ -17,24 +17,33 @@ static struct claim *claim_of(struct runner *r, const struct wire_frame *f)
     return c != NULL && c->seq == f->seq && c->state == CLAIM_SENT ? c : NULL;
 }
 
+/* Its frames come before its report.  A report without them is that of an earlier job in its slot,
+ * which was settled by what the page said. */
+static bool has_said(const struct claim *c)
+{
+    return c->result.len + c->message.len + c->stderr_tail.len > 0;
+}
+
 static int on_done(struct runner *r, const struct wire_frame *f, struct err *err)
 {
     struct worker *w = r->worker;
     if (f->payload.len % 2 != 0)
         return err_set(err, ERR_PROTOCOL, "a DONE frame of %zu bytes", f->payload.len);
     const unsigned char *p = (const unsigned char *)f->payload.ptr;
+    int rc = 0;
     for (size_t i = 0; i < f->payload.len; i += 2) {
         unsigned slot = p[i] | (unsigned)p[i + 1] << 8;
         struct claim *c = slot < SLOTS_PER_RUNNER ? r->slot_claim[slot] : NULL;
         if (c == NULL || c->state != CLAIM_SENT)
             continue; /* the page was read before the frame came */
         const struct slot *s = slots_get(w->slots, r->block, (int)slot);
-        if (!slot_plausible(s, c->seq))
-            return err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten", slot);
-        if (slot_word_state(s->word) == SLOT_RETURNED)
+        c->reported = !slot_plausible(s, c->seq);
+        if (c->reported)
+            rc = err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten", slot);
+        else if (slot_word_state(s->word) == SLOT_RETURNED && (!s->has_frames || has_said(c)))
             dispatch_returned(w, r, c);
     }
-    return 0;
+    return rc;
 }
 
 static void keep(struct buf *out, const struct wire_frame *f, size_t max)
@@ -84,6 +93,9 @@ static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
         return produce(r, f, err);
     case WIRE_FATAL:
         on_fatal(r, f);
+        return 0;
+    case WIRE_LEAVING:
+        pool_leaving(r);
         return 0;
     case WIRE_JOB:
     case WIRE_CANCEL:
