@@ -134,6 +134,16 @@ void store_cmd_client_id(struct buf *out);
 void store_cmd_info(struct buf *out); /* INFO everything we read: one bulk string */
 void store_cmd_script_load(struct buf *out, enum store_script s);
 void store_cmd_ping(struct buf *out);
+/* CONFIG GET name, which an ACL may deny; TIME. */
+void store_cmd_config_get(struct buf *out, const char *name);
+void store_cmd_time(struct buf *out);
+/* The value of one setting into ret, cut at size; -ERR_REDIS if it was denied, -ERR_NOT_FOUND if the
+ * server does not know it. */
+MUST_CHECK int store_read_config(const struct redisReply *reply, char *ret, size_t size,
+                                 struct err *err);
+/* Redis' clock, ms since the epoch. */
+MUST_CHECK int store_read_time(const struct redisReply *reply, int64_t *ret_wall_ms,
+                               struct err *err);
 void store_cmd_client_kill(struct buf *out, int64_t client_id);
 void store_cmd_client_unblock(struct buf *out, int64_t client_id);
 
@@ -148,6 +158,7 @@ struct store_info {
     bool rdb; /* has a last bgsave or changes are tracked: best effort */
     char maxmemory_policy[32];
     int64_t maxmemory;
+    bool write_failed; /* of its last snapshot or append to the file */
 };
 /* Reads the bulk string of INFO; unknown parts stay zero.  -ERR_PROTOCOL if it is no INFO. */
 MUST_CHECK int store_read_info(const struct redisReply *reply, struct store_info *ret,

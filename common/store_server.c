@@ -66,6 +66,46 @@ void store_cmd_ping(struct buf *out)
     store_arg_str(out, "PING");
 }
 
+void store_cmd_config_get(struct buf *out, const char *name)
+{
+    store_begin(out, 3);
+    store_arg_str(out, "CONFIG");
+    store_arg_str(out, "GET");
+    store_arg_str(out, name);
+}
+
+void store_cmd_time(struct buf *out)
+{
+    store_begin(out, 1);
+    store_arg_str(out, "TIME");
+}
+
+int store_read_config(const struct redisReply *reply, char *ret, size_t size, struct err *err)
+{
+    int rc = store_expect(reply, REDIS_REPLY_ARRAY, "CONFIG GET", err);
+    if (rc < 0)
+        return rc;
+    if (reply->elements < 2)
+        return err_set(err, ERR_NOT_FOUND, "CONFIG GET: the server has no such setting");
+    rc = store_expect(reply->element[1], REDIS_REPLY_STRING, "CONFIG GET", err);
+    if (rc == 0)
+        snprintf(ret, size, "%s", reply->element[1]->str);
+    return rc;
+}
+
+int store_read_time(const struct redisReply *reply, int64_t *ret_wall_ms, struct err *err)
+{
+    int rc = store_expect(reply, REDIS_REPLY_ARRAY, "TIME", err);
+    if (rc < 0)
+        return rc;
+    if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_STRING)
+        return err_set(err, ERR_PROTOCOL, "TIME: an answer of another shape");
+    *ret_wall_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
+                   strtoll(reply->element[1]->str, NULL, 10) / 1000;
+    return 0;
+}
+
 void store_cmd_script_load(struct buf *out, enum store_script s)
 {
     store_begin(out, 3);
@@ -132,6 +172,8 @@ int store_read_info(const struct redisReply *reply, struct store_info *ret, stru
     info.loading = info_is(text, "loading", "1");
     info.cluster = info_is(text, "cluster_enabled", "1");
     info.aof = info_is(text, "aof_enabled", "1");
+    info.write_failed = info_is(text, "aof_last_write_status", "err") ||
+                        info_is(text, "rdb_last_bgsave_status", "err");
     info.maxmemory = info_int(text, "maxmemory", 0);
     /* INFO does not tell whether save points are set, only whether one was ever used. */
     info.rdb = info_int(text, "rdb_last_bgsave_time_sec", -1) >= 0 ||

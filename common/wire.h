@@ -34,7 +34,8 @@
     X(PROGRESS, 21) /* payload: u8 percent 0..100 or 255 = unsaid, text */                         \
     X(ENQUEUE, 22) /* payload: u16 length of queue name, name, document */                         \
     X(FATAL, 23) /* payload: "path: reason" of a plugin that was refused (one frame each, before \
-                    * HELLO; the others work), or why the runner exits next */
+                    * HELLO; the others work), or why the runner exits next */ \
+    X(LEAVING, 24) /* begins nothing any more and exits: a handler spoilt the process; no payload */
 
 enum wire_type {
 #define WIRE_ENUM(name, value) WIRE_##name = (value),

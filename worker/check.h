@@ -7,8 +7,8 @@
 #include "common/config.h"
 #include "common/redis_url.h"
 
-/* Plugins can be loaded, Redis can be reached.  Returns the exit code: 0, 69 no Redis, 78 a broken
- * plugin. */
+/* Plugins can be loaded, Redis can be reached; what makes it unsafe for jobs (hazard.h).  Returns the
+ * exit code: 0 (with warnings, too), 69 no Redis, or a replica, or one too old, 78 a broken plugin. */
 int check_run(const struct config *cfg, const struct redis_url *url, int exe_fd);
 
 #endif

@@ -51,6 +51,7 @@ struct claim {
     bool lost; /* its token is not ours any more: drop what comes of it */
     bool timed_out; /* the soft signal was sent for its timeout */
     bool killed; /* and SIGKILL */
+    bool reported; /* its end was, but its slot was overwritten since */
     bool once; /* at-most-once: no token in Redis */
     struct buf result; /* from RESULT frames */
     struct buf message; /* from MESSAGE frames: the failure's full text */

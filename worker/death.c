@@ -34,6 +34,10 @@ static enum ending_kind explain(const struct runner *r, const struct claim *c,
         snprintf(out, size, "killed after its timeout: it did not stop within the grace");
         return ENDING_TIMEOUT;
     }
+    if (r->spoilt && r->state == RUNNER_DYING) {
+        snprintf(out, size, "killed for what the job before it did to its runner");
+        return c->once ? ENDING_INTERRUPTED : ENDING_UNBEGUN;
+    }
     if (no_memory && end->exit_code == EX_OSERR) {
         snprintf(out, size, "out of memory: its runner was refused more");
         return ENDING_NO_MEMORY;
@@ -76,24 +80,50 @@ static void judge_begun(struct runner *r, struct claim *c, const struct child_en
     settle_claim(w, c, &e);
 }
 
+/* Its end was reported, or it stood behind one that had not ended: whatever its slot says now was
+ * written over it by the one that was running.  What must not run twice at any price does not. */
+static void judge_neighbour(struct runner *r, struct claim *c, const struct child_end *end)
+{
+    if (c->once) {
+        judge_begun(r, c, end);
+        return;
+    }
+    claim_list_remove(c);
+    pool_release_slot(r->worker, c);
+    pool_back_to_ready(r->worker, c);
+}
+
 /* Frames count, then the page, then blame. */
 static void judge(struct runner *r, const struct child_end *end)
 {
     struct err err = {0};
     if (r->fd != -1)
         (void)runner_read(r, &err); /* to its end; whatever it is, it is dead */
+    runner_close_socket(r); /* nothing more will come */
     runner_sweep(r);
     output_close(r);
     runner_revoke(r, pool_back_to_ready);
-    while (r->jobs.first != NULL)
-        judge_begun(r, r->jobs.first, end);
+    struct claim *begun = r->jobs.first;
+    while (begun != NULL && begun->reported)
+        begun = begun->next;
+    if (begun != NULL)
+        judge_begun(r, begun, end);
+    while (r->jobs.last != NULL) /* newest first, so that order is kept */
+        judge_neighbour(r, r->jobs.last, end);
+}
+
+static bool has_begun(const struct runner *r)
+{
+    const struct claim *c = r->jobs.first;
+    return c != NULL &&
+           slot_word_state(slots_get(r->worker->slots, c->block, c->slot)->word) == SLOT_BEGUN;
 }
 
 static void log_death(const struct runner *r, const struct child_end *end)
 {
     char how[64];
     child_end_format(end, how, sizeof how);
-    bool wanted = r->state == RUNNER_DRAINING && end->exit_code == 0;
+    bool wanted = end->exit_code == 0 && !has_begun(r); /* drained, or replaced by its own will */
     log_msg(wanted || r->shutdown_kill ? LOG_DEBUG : LOG_WARN, "runner ended",
             KV_INT("runner", r->block), KV_INT("pid", r->pid), KV_STR("how", how),
             KV_STR("cause", r->death_cause), KV_INT("jobs_done", r->jobs_done),
@@ -157,7 +187,6 @@ static void bury_runner(struct runner *r)
     CRASH_POINT("death.reaped");
     judge(r, &end);
     CRASH_POINT("death.judged");
-    runner_close_socket(r);
     r->state = RUNNER_NONE;
     r->pid = 0;
     r->alone = false;

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
+#include "common/slots_out.h"
 #include "worker/frames.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
@@ -137,6 +138,27 @@ void dispatch_read_slot(const struct slot *s, const struct buf *message, struct 
         e->failure.message = buf_span(message);
 }
 
+void dispatch_read_out(struct worker *w, const char *incarnation, int block, int slot,
+                       struct claim *c)
+{
+    struct buf storage = BUF_INIT;
+    struct slots_out out;
+    struct err err = {0};
+    int rc = slots_out_read(w->state_dir, incarnation, block, slot, c->seq, &storage, &out, &err);
+    buf_clear(&c->message);
+    buf_clear(&c->result);
+    buf_clear(&c->stderr_tail);
+    if (rc == 0) {
+        buf_add_span(&c->message, out.message);
+        buf_add_span(&c->result, out.result);
+        buf_add_span(&c->stderr_tail, out.stderr_tail);
+    } else {
+        log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
+                KV_STR("error", err.text));
+    }
+    buf_done(&storage);
+}
+
 void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
 {
     struct slot *s = slots_get(w->slots, c->block, c->slot);
@@ -160,15 +182,19 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
         if (r->fd != -1)
             r->kill_mono_ms = 0;
     }
-    bool stopped_for_time = c->timed_out && e.outcome != OUTCOME_DONE;
-    if (stopped_for_time) {
+    struct buf why = BUF_INIT;
+    if (c->timed_out && e.outcome != OUTCOME_DONE) {
         e.kind = ENDING_TIMEOUT;
-        if (e.failure.message.len == 0)
-            e.failure.message = SPAN_OF_STR("stopped for its timeout");
+        buf_add_str(&why, "stopped for its timeout");
+        if (e.failure.message.len > 0)
+            buf_add_str(&why, ": ");
+        buf_add_span(&why, e.failure.message);
+        e.failure.message = buf_span(&why);
     }
     CRASH_POINT("settle.before-decision");
     settle_claim(w, c, &e);
     CRASH_POINT("settle.decided");
+    buf_done(&why);
     output_job_ended(&r->output);
 }
 

@@ -21,19 +21,21 @@ static int on_done(struct runner *r, const struct wire_frame *f, struct err *err
 {
     struct worker *w = r->worker;
     int count = wire_done_count(f->payload, err);
+    int rc = count < 0 ? count : 0;
     for (int i = 0; i < count; i++) {
         struct wire_done job = wire_done_at(f->payload, i);
         struct claim *c = claim_of(r, job.slot, job.seq);
         if (c == NULL)
             continue; /* the page was read before the frame came */
         const struct slot *s = slots_get(w->slots, r->block, job.slot);
-        if (!slot_plausible(s, c->seq))
-            return err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten",
-                           (unsigned)job.slot);
-        if (slot_word_state(s->word) == SLOT_RETURNED)
+        c->reported = !slot_plausible(s, c->seq);
+        if (c->reported)
+            rc = err_set(err, ERR_PROTOCOL, "slot %u of the shared page was overwritten",
+                         (unsigned)job.slot);
+        else if (slot_word_state(s->word) == SLOT_RETURNED)
             dispatch_returned(w, r, c);
     }
-    return count < 0 ? count : 0;
+    return rc;
 }
 
 static void keep(struct buf *out, const struct wire_frame *f, size_t max)
@@ -84,6 +86,9 @@ static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
     case WIRE_FATAL:
         on_fatal(r, f);
         return 0;
+    case WIRE_LEAVING:
+        pool_leaving(r);
+        return 0;
     case WIRE_JOB:
     case WIRE_CANCEL:
     case WIRE_DRAIN:
@@ -126,6 +131,6 @@ void frames_catch_up(struct runner *r)
     for (int i = 0; i < count; i++) {
         struct claim *c = claim_of(r, returned[i].slot, returned[i].seq);
         if (c != NULL)
-            runner_sweep_one(r, c);
+            (void)runner_sweep_one(r, c);
     }
 }

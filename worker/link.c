@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "common/clock.h"
+#include "worker/advice.h"
 #include "worker/lifecycle.h"
 #include "worker/liveness.h"
 #include "worker/reconcile.h"
@@ -42,21 +43,13 @@ struct redis_link_config link_config(const struct worker *w, const char *role)
     return c;
 }
 
-/* Said once, at the first connection: what this Redis may lose. */
-static void say_durability(const struct worker *w, const struct store_info *info)
+/* Once, at the first connection. */
+static void say_connected(struct worker *w, const struct store_info *info)
 {
     char show[512];
     redis_url_show(&w->url, show, sizeof show);
     log_msg(LOG_INFO, "connected to Redis", KV_STR("url", show), KV_STR("version", info->version));
-    if (!info->aof)
-        log_msg(LOG_WARN, "Redis has appendonly off: a restart of Redis loses jobs");
-    else
-        log_msg(LOG_INFO, "durability: appendonly is on; with everysec a power cut may cost the "
-                          "last 2 s, a failover what was not replicated");
-    if (info->maxmemory > 0 && info->maxmemory_policy[0] != '\0' &&
-        strcmp(info->maxmemory_policy, "noeviction") != 0)
-        log_msg(LOG_WARN, "Redis may evict jobs: set maxmemory-policy noeviction",
-                KV_STR("maxmemory_policy", info->maxmemory_policy));
+    advice_start(w, info);
 }
 
 static bool usable(struct worker *w, const struct store_info *info)
@@ -80,7 +73,7 @@ static void on_ready(void *arg, const struct store_info *info)
     if (!usable(w, info))
         return;
     if (w->server_run_id[0] == '\0')
-        say_durability(w, info);
+        say_connected(w, info);
     else
         log_msg(LOG_INFO, "connected to Redis again",
                 KV_STR("server", strcmp(w->server_run_id, info->run_id) == 0 ? "same" : "new"));

@@ -9,7 +9,6 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
-#include "common/slots_out.h"
 #include "common/wire.h"
 #include "worker/death.h"
 #include "worker/dispatch.h"
@@ -72,7 +71,7 @@ static int start_runner(struct runner *r)
     r->generation = w->pool.generation;
     r->started_mono_ms = mono_ms();
     r->jobs_done = 0;
-    r->alone = r->shutdown_kill = r->lost_kill = r->writing = false;
+    r->alone = r->shutdown_kill = r->lost_kill = r->spoilt = r->writing = false;
     r->kill_mono_ms = 0;
     r->death_cause[0] = '\0';
     buf_clear(&r->in);
@@ -137,6 +136,16 @@ void pool_retire(struct runner *r)
 {
     runner_revoke(r, pool_back_to_ready);
     drain_runner(r);
+}
+
+void pool_leaving(struct runner *r)
+{
+    if (r->state != RUNNER_READY && r->state != RUNNER_STARTING)
+        return;
+    r->state = RUNNER_DRAINING;
+    runner_revoke(r, pool_back_to_ready);
+    pool_balance(r->worker);
+    worker_wake(r->worker);
 }
 
 void pool_drain_idle(struct worker *w)
@@ -232,94 +241,7 @@ void pool_set_wanted(struct worker *w, int wanted)
     pool_balance(w);
 }
 
-/* ---- sending and taking back -------------------------------------------------------------- */
-
-bool runner_has_room(const struct runner *r)
-{
-    return r->state == RUNNER_READY && !r->alone && r->free_count > 0 && r->fd != -1 &&
-           r->kill_mono_ms == 0;
-}
-
-void runner_send(struct runner *r, struct claim *c)
-{
-    struct worker *w = r->worker;
-    int slot = r->free_slots[--r->free_count];
-    c->block = r->block;
-    c->slot = slot;
-    c->begun_mono_ms = 0;
-    r->slot_claim[slot] = c;
-    slot_queue(slots_get(w->slots, r->block, slot), c->seq, c->queue->index);
-    CRASH_POINT("slot.queued");
-    if (c->doc.id[0] == '\0' && c->rec.id[0] == '\0') {
-        struct err err = {0};
-        if (uuid_v7(&w->uuids, worker_wall_ms(w), c->rec.id, &err) < 0)
-            c->rec.id[0] = '\0'; /* the handler sees an empty id; the record gets one later */
-    }
-    const char *id = c->rec.id[0] != '\0' ? c->rec.id : c->doc.id;
-    struct wire_job job = {
-        .attempt = c->rec.attempt + 1,
-        .timeout_ms = c->doc.has & DOC_HAS_TIMEOUT ? c->doc.timeout_ms : c->handler->timeout_ms,
-        .id = SPAN_OF_STR(id),
-        .queue = SPAN_OF_STR(c->queue->keys.name),
-        .type = SPAN_OF_STR(c->doc.type),
-        .args = c->doc.args,
-        .meta = c->doc.meta,
-        .no_result = (c->doc.has & (DOC_HAS_KEEP | DOC_HAS_REPLY_TO)) == 0,
-    };
-    wire_write_job(&r->out, (uint16_t)slot, c->seq, &job);
-    c->state = CLAIM_SENT;
-    claim_list_append(&r->jobs, c);
-    CRASH_POINT("frame.buffered");
-}
-
-int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c))
-{
-    struct worker *w = r->worker;
-    int n = 0;
-    for (struct claim *c = r->jobs.last, *before; c != NULL; c = before) {
-        before = c->prev;
-        if (!slot_revoke(slots_get(w->slots, c->block, c->slot), c->seq))
-            continue; /* it has begun, or ended */
-        CRASH_POINT("slot.revoked");
-        pool_release_slot(w, c);
-        fn(w, c);
-        n++;
-    }
-    if (r->jobs.count == 0)
-        r->alone = false;
-    return n;
-}
-
-void pool_release_slot(struct worker *w, struct claim *c)
-{
-    if (c->slot < 0)
-        return;
-    struct runner *r = w->pool.runners[c->block];
-    struct slot *s = slots_get(w->slots, c->block, c->slot);
-    if (s->has_out && slot_word_state(s->word) == SLOT_RETURNED && w->state_dir != NULL)
-        slots_out_remove(w->state_dir, w->inc.hex, c->block, c->slot);
-    CRASH_POINT("slot.before-free");
-    slot_free(s);
-    r->slot_claim[c->slot] = NULL;
-    r->free_slots[r->free_count++] = (uint8_t)c->slot;
-    c->block = c->slot = -1;
-    CRASH_POINT("slot.freed");
-}
-
-void runner_sweep_one(struct runner *r, struct claim *c)
-{
-    const struct slot *s = slots_get(r->worker->slots, c->block, c->slot);
-    if (slot_plausible(s, c->seq) && slot_word_state(s->word) == SLOT_RETURNED)
-        dispatch_returned(r->worker, r, c);
-}
-
-void runner_sweep(struct runner *r)
-{
-    for (struct claim *c = r->jobs.first, *next; c != NULL; c = next) {
-        next = c->next;
-        runner_sweep_one(r, c);
-    }
-}
+/* ---- the socket ----------------------------------------------------------------------------- */
 
 static bool write_out(struct runner *r)
 {
@@ -393,6 +315,8 @@ void runner_heed(struct runner *r)
     /* Closed or rubbish: its wait status is the judge, after the kill.  One that is dying already is
      * left to it, so that its end is not taken for our doing; one that is done runs teardowns. */
     runner_close_socket(r);
+    /* What a job did to the socket came before the report of its end, which should have followed. */
+    r->spoilt = runner_sweep(r) > 0;
     if (rc < 0)
         runner_kill(r, err.text);
     else
@@ -489,6 +413,9 @@ int64_t pool_deadlines(struct worker *w, int64_t now_mono_ms)
             runner_kill(r, r->fd == -1 ? "it closed its connection to the worker" : "");
             continue;
         }
+        /* Nothing left to do but to end: a teardown that hangs does not hold the block for ever. */
+        if (r->state == RUNNER_DRAINING && r->jobs.first == NULL && r->kill_mono_ms == 0)
+            r->kill_mono_ms = now_mono_ms + r->worker->cfg.grace_ms;
         int64_t at = r->kill_mono_ms > 0 ? r->kill_mono_ms : INT64_MAX;
         if (r->jobs.first != NULL) {
             int64_t over = job_deadline(r, now_mono_ms);

@@ -52,6 +52,7 @@ struct runner {
     int64_t jobs_done;
     int64_t kill_mono_ms; /* when SIGKILL follows the soft signal; 0 = no soft signal */
     bool shutdown_kill; /* we killed it to stop: its job is interrupted */
+    bool spoilt; /* its socket, before what runs now had begun: that is not to blame */
     bool lost_kill; /* we killed it because its claim was lost */
     char death_cause[96]; /* why we killed it, for the job's record; "" = we did not */
 
@@ -89,28 +90,18 @@ void pool_new_generation(struct worker *w);
 void pool_set_wanted(struct worker *w, int wanted);
 /* Takes back what it has not begun and lets it end; another is started in its place. */
 void pool_retire(struct runner *r);
+/* It begins nothing any more and ends by itself: takes back what it has, starts another. */
+void pool_leaving(struct runner *r);
 /* If most slots of this block's runner hold outcomes that Redis refuses to take: a runner in another
  * block takes its place, since with no slot free nothing begins. */
 void pool_relieve(struct worker *w, int block);
 /* The worker stops: runners without a job go. */
 void pool_drain_idle(struct worker *w);
 
-/* Room for one more job: a ready runner of the present generation with a free slot and nothing that
- * must run alone. */
-bool runner_has_room(const struct runner *r);
 static inline bool runner_idle(const struct runner *r)
 {
     return r->state == RUNNER_READY && r->jobs.count == 0;
 }
-/* Puts a claim into a slot and its frame into the runner's output. */
-void runner_send(struct runner *r, struct claim *c);
-/* Takes back what has not begun, newest first, by calling fn (which moves the claim elsewhere).
- * Returns how many. */
-int runner_revoke(struct runner *r, void (*fn)(struct worker *w, struct claim *c));
-/* Settles what its slots say RETURNED of, although no frame came: of a dead one, whose socket was
- * read to its end.  (Beside a living one: frames_catch_up().) */
-void runner_sweep(struct runner *r);
-void runner_sweep_one(struct runner *r, struct claim *c); /* if its slot says so */
 /* Soft signal to the program's group or the runner; SIGKILL follows after the grace. */
 void runner_stop_job(struct runner *r);
 /* SIGKILL to both groups; the death is judged when it is seen. */
@@ -123,8 +114,6 @@ void runner_heed(struct runner *r);
 void runner_close_socket(struct runner *r);
 /* A revoked claim goes to the front of the ready list. */
 void pool_back_to_ready(struct worker *w, struct claim *c);
-/* The claim's slot is free again: Redis has answered. */
-void pool_release_slot(struct worker *w, struct claim *c);
 /* Writes what was put into outputs in this turn. */
 void pool_flush(struct worker *w);
 /* Checks deadlines and kills; returns the mono ms of the next one (INT64_MAX = none). */

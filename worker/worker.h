@@ -23,6 +23,7 @@
 #include "common/token.h"
 #include "worker/catalog.h"
 #include "worker/claims.h"
+#include "worker/handover.h"
 #include "worker/notify.h"
 #include "worker/observe.h"
 #include "worker/pool.h"

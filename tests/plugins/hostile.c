@@ -201,7 +201,7 @@ static int do_deadlock(struct bl_job *job)
     return BL_DONE;
 }
 
-static int do_garbage(struct bl_job *job)
+static int do_garbage_return(struct bl_job *job)
 {
     char rubbish[4096];
     (void)job;
@@ -211,6 +211,20 @@ static int do_garbage(struct bl_job *job)
         if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
             send(fd, rubbish, sizeof rubbish, MSG_NOSIGNAL);
     }
+    return BL_DONE;
+}
+
+static int do_garbage(struct bl_job *job)
+{
+    do_garbage_return(job);
+    sleep_for_ever();
+    return BL_DONE;
+}
+
+static int do_alarm(struct bl_job *job)
+{
+    (void)job;
+    alarm(1); /* whoever runs then dies of it */
     return BL_DONE;
 }
 
@@ -389,14 +403,15 @@ static const struct deed {
     {                                                                                              \
 #name, do_##name                                                                           \
     }
-    DEED(segv),         DEED(abort),   DEED(exit),         DEED(_exit),        DEED(spin),
-    DEED(block),        DEED(ignore),  DEED(grandchild),   DEED(daemon),       DEED(daemon_segv),
-    DEED(fork_return),  DEED(close),   DEED(close_open),   DEED(killgroup),    DEED(flood_stdout),
-    DEED(flood_stderr), DEED(eat),     DEED(eat_then_ask), DEED(deadlock),     DEED(garbage),
-    DEED(scribble),     DEED(chdir),   DEED(sigmask),      DEED(dispositions), DEED(environment),
-    DEED(clearenv),     DEED(rlimits), DEED(umask),        DEED(nice),         DEED(leak),
-    DEED(pthread_exit), DEED(thread),  DEED(thread_exit),  DEED(late_thread),  DEED(mark),
-    DEED(longjmp),      DEED(stop),    DEED(overflow),     DEED(odd_result),
+    DEED(segv),           DEED(abort),   DEED(exit),         DEED(_exit),        DEED(spin),
+    DEED(block),          DEED(ignore),  DEED(grandchild),   DEED(daemon),       DEED(daemon_segv),
+    DEED(fork_return),    DEED(close),   DEED(close_open),   DEED(killgroup),    DEED(flood_stdout),
+    DEED(flood_stderr),   DEED(eat),     DEED(eat_then_ask), DEED(deadlock),     DEED(garbage),
+    DEED(scribble),       DEED(chdir),   DEED(sigmask),      DEED(dispositions), DEED(environment),
+    DEED(clearenv),       DEED(rlimits), DEED(umask),        DEED(nice),         DEED(leak),
+    DEED(pthread_exit),   DEED(thread),  DEED(thread_exit),  DEED(late_thread),  DEED(mark),
+    DEED(garbage_return), DEED(alarm),   DEED(longjmp),      DEED(stop),         DEED(overflow),
+    DEED(odd_result),
 };
 
 static enum bl_result misbehave(struct bl_job *job)

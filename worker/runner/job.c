@@ -92,6 +92,22 @@ bool job_is_fast(const struct job *j)
     return j->handler == NULL || j->handler->run_us <= FAST_US;
 }
 
+bool job_left_clean(struct job *j)
+{
+    struct runner *r = j->runner;
+    if (r->last == NULL)
+        return true;
+    const char *what = footprint_changed(&r->footprint);
+    if (what != NULL) {
+        log_msg(LOG_WARN, "a handler left its process changed; the runner is replaced",
+                KV_STR("what", what), KV_SPAN("type", r->last->type), KV_INT("runner", r->index));
+        return false;
+    }
+    r->looked_us = mono_us();
+    r->last = NULL;
+    return true;
+}
+
 int job_start(struct job *j, const struct wire_frame *f, struct err *err)
 {
     struct runner *r = j->runner;
@@ -103,13 +119,15 @@ int job_start(struct job *j, const struct wire_frame *f, struct err *err)
     j->slot_index = f->slot;
     j->seq = f->seq;
     j->slot = slots_get(r->slots, r->index, f->slot);
+    j->handler = plugins_find(&r->plugins, j->wire.type);
+    if (r->last != NULL && r->last != j->handler && !job_left_clean(j))
+        return 2;
     job_stop_flag = 0; /* before it begins: a signal after that is for it, or later */
     const struct runner_clocks *clocks = job_clocks(r);
     j->begun_us = clocks->now_us;
     if (!slot_begin(j->slot, j->seq, j->begun_us))
         return 0;
     atomic_store_explicit(&r->page->current_slot, f->slot, memory_order_relaxed);
-    j->handler = plugins_find(&r->plugins, j->wire.type);
     if (!job_is_fast(j))
         job_note_cpu(r);
     j->outcome = OUTCOME_NONE;
@@ -260,6 +278,7 @@ void job_run(struct job *j)
     } else if (j->handler->program != NULL) {
         program_run(j, j->handler->program);
     } else {
+        j->runner->last = j->handler;
         j->outcome = outcome_of(j, call_handler(j));
         if (j->outcome != OUTCOME_DONE)
             weigh(j);

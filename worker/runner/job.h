@@ -20,6 +20,7 @@
 #include "common/wire.h"
 #include "jobs/bucketline.h"
 #include "worker/runner/channel.h"
+#include "worker/runner/footprint.h"
 #include "worker/runner/plugin.h"
 
 enum {
@@ -48,6 +49,10 @@ struct runner {
     struct channel channel;
     struct runner_clocks clocks;
     const volatile char *original; /* 0 there: this is a copy of the process, made by fork() */
+    struct footprint footprint; /* how the process was before its first job */
+    struct plugin_handler
+        *last; /* plugin's handler that ran and was not looked after yet; or NULL */
+    int64_t looked_us; /* when its footprint was last looked at, monotonic */
 };
 
 struct job {
@@ -76,10 +81,13 @@ void job_done(struct job *j);
 /* The clocks as of now, or of the end of the job before. */
 const struct runner_clocks *job_clocks(struct runner *r);
 
-/* 1 = it has begun, 0 = it was revoked, -ERR_PROTOCOL.  The frame's bytes must stay until
+/* 1 = it has begun, 0 = it was revoked, 2 = not begun: what the job before left behind has this process
+ * end first, -ERR_PROTOCOL.  The frame's bytes must stay until
  * job_end(). */
 MUST_CHECK int job_start(struct job *j, const struct wire_frame *f, struct err *err);
 void job_run(struct job *j);
+/* Did the last job leave the process as it was (footprint.h)?  Logs what it did not. */
+bool job_left_clean(struct job *j);
 /* Does its handler usually end so soon that not even one system call should be spent on a run? */
 bool job_is_fast(const struct job *j);
 /* Notes the process' CPU time on the page: what a job used is the difference. */

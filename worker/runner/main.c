@@ -30,6 +30,8 @@ enum {
     GOOD_BEAT_MS = 6000, /* with an older one no job may begin */
     GATE_WAIT_MS = 100,
     FLUSH_AFTER_US = 1000,
+    LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once ... */
+    LOOK_EVERY_US = 1000, /* ... and what shorter ones did at least so often */
 };
 
 struct options {
@@ -238,10 +240,21 @@ static bool must_flush_before(const struct runner *r, const struct job *j)
     return ch->out.len > 0 || (!job_is_fast(j) && ch->note_count > 0);
 }
 
+/* The worker takes back what is here and not begun, and starts another in our place. */
+static void leave(struct runner *r)
+{
+    channel_write(&r->channel, WIRE_LEAVING, 0, 0, 0, (struct span){0});
+    r->channel.drain = true;
+}
+
 static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, struct err *err)
 {
     CRASH_POINT("runner.received");
     int rc = job_start(j, f, err);
+    if (rc == 2) {
+        leave(r);
+        return 0;
+    }
     channel_take(&r->channel, f);
     if (rc <= 0)
         return rc;
@@ -260,6 +273,9 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
             channel_receive(ch, 0); /* is there a DRAIN behind the jobs at hand? */
         r->clocks.now_us = 0; /* that may have taken its time */
     }
+    bool look = now_us - j->begun_us > LOOK_LONGER_US || now_us - r->looked_us > LOOK_EVERY_US;
+    if (look && !job_left_clean(j))
+        leave(r);
     return 0;
 }
 
@@ -275,6 +291,10 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
             channel_flush(ch, mono_us());
             if (ch->drain)
                 return 0;
+            if (!job_left_clean(j)) {
+                leave(r);
+                continue;
+            }
             channel_receive(ch, -1);
             r->clocks.now_us = 0;
             continue;
@@ -306,6 +326,7 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
         case WIRE_PROGRESS:
         case WIRE_ENQUEUE:
         case WIRE_FATAL:
+        case WIRE_LEAVING:
             break;
         }
         return err_set(err, ERR_PROTOCOL, "the worker sent a %s frame", wire_type_name(f.type));
@@ -347,6 +368,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     sandbox_offer_to_oom_killer();
     const struct plugins_events events = {.on_loaded = on_plugin_loaded, .arg = r};
     plugins_load(&r->config, o->directory, true, &events, &r->plugins);
+    footprint_take(&r->footprint, r->channel.fd);
     say_hello(r);
     CRASH_POINT("runner.hello");
     return 0;
@@ -382,6 +404,7 @@ static int run(const struct options *o)
         rc = run_jobs(&r, &job, &err);
     rc = rc < 0 ? fail(&r.channel, EXIT_INTERNAL, &err) : EXIT_OK;
     plugins_done(&r.plugins);
+    footprint_done(&r.footprint);
     job_done(&job);
     channel_done(&r.channel);
     own_page = NULL;

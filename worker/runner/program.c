@@ -17,6 +17,7 @@
 #include "worker/child.h"
 #include "worker/oom.h"
 #include "worker/runner/capture.h"
+#include "worker/runner/footprint.h"
 #include "worker/runner/job.h"
 #include "worker/runner/sandbox.h"
 
@@ -225,36 +226,17 @@ static void run_to_end(struct program *p)
     }
 }
 
-/* A helper that a plugin's setup started is older than the program, what it left is not. */
-static bool is_ours(void *arg, pid_t pid)
-{
-    const struct program *p = arg;
-    uint64_t ticks = child_start_ticks(pid);
-    return ticks != 0 && ticks < p->start_ticks;
-}
-
-static bool has_children(void)
-{
-    siginfo_t info;
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
-}
-
 /* While the zombie holds the number, its group can be nobody else's. */
 static void clean_up(struct program *p, struct child_end *ret_end)
 {
     child_kill_group(p->pid, 0, SIGKILL);
     child_reap(p->pid, ret_end);
     atomic_store(&p->job->runner->page->program_pgid, 0);
-    if (!has_children())
-        return;
-    int killed = child_kill_strays(is_ours, p);
+    /* A helper that a plugin's setup started is older than the program, what it left is not. */
+    int killed = footprint_kill_children(p->start_ticks);
     if (killed > 0)
         log_msg(LOG_INFO, "killed what a program left behind", KV_INT("processes", killed),
                 KV_SPAN("job", p->job->wire.id), KV_SPAN("type", p->job->wire.type));
-    pid_t dead;
-    struct child_end end;
-    while (child_peek_dead(-1, &dead) == 1 && !is_ours(p, dead))
-        child_reap(dead, &end);
 }
 
 static enum outcome judge(const struct child_end *e, bool snooze_said)

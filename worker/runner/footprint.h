@@ -1,0 +1,56 @@
+/* footprint.h - what a plugin's handler left behind in its process: the next job is not to find it.
+ *
+ * Nothing is put right: a process that differs from what it was after the plugins' setup() is replaced,
+ * which costs some milliseconds and is always enough.  What is looked at: directory and root, umask,
+ * signal mask and dispositions, environment, limits, nice value, users and groups, death signal,
+ * timers, threads, the socket to the worker, and other descriptors (only when many were leaked: a kept connection is nobody's harm).
+ * Processes left behind are killed at once.
+ *
+ * A look costs some 10 us, so it is not taken after each of many short jobs of one type: always before
+ * a job of another type, after one that took longer, when nothing is at hand, and once a millisecond.
+ * So what a handler leaves may meet jobs of its own type for a millisecond, never those of another.
+ */
+#ifndef BL_WORKER_RUNNER_FOOTPRINT_H
+#define BL_WORKER_RUNNER_FOOTPRINT_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+enum { FOOTPRINT_SIGNALS = 65, FOOTPRINT_LIMITS = 16, FOOTPRINT_LEAKED = 200 };
+
+struct footprint {
+    sigset_t mask;
+    struct sigaction actions[FOOTPRINT_SIGNALS];
+    mode_t umask;
+    dev_t root_dev, dir_dev, socket_dev;
+    ino_t root_ino, dir_ino, socket_ino;
+    int socket_fd; /* to the worker */
+    struct rlimit limits[FOOTPRINT_LIMITS];
+    int nice;
+    uid_t uids[3];
+    gid_t gids[3];
+    int death_signal;
+    uint64_t threads; /* links of /proc/self/task; 0 = unknown */
+    int first_free_fd;
+    uint64_t ticks; /* processes started later are no helpers of a plugin's setup() */
+    char **variables; /* where environ pointed */
+    char **names; /* a copy of the pointers; NULL ends them */
+    char **texts; /* copies of what they pointed to */
+};
+
+/* Notes how the process is now: after setup().  `socket_fd` leads to the worker. */
+void footprint_take(struct footprint *f, int socket_fd);
+void footprint_done(struct footprint *f);
+
+/* NULL = as it was, else what differs, in a word or two (constant). */
+const char *footprint_changed(const struct footprint *f);
+
+/* Kills and reaps children that were started at or after `ticks` (child_start_ticks()) and what comes
+ * to us from them.  Returns how many were killed. */
+int footprint_kill_children(uint64_t ticks);
+
+#endif
