@@ -3,12 +3,14 @@
  * Nothing is put right: a process that differs from what it was after the plugins' setup() is replaced,
  * which costs some milliseconds and is always enough.  What is looked at: directory and root, umask,
  * signal mask and dispositions, environment, limits, nice value, users and groups, death signal,
- * timers, threads, the socket to the worker, and other descriptors (only when many were leaked: a kept connection is nobody's harm).
+ * timers, threads, the socket to the worker, and other descriptors (only when many were leaked: a kept
+ * connection is nobody's harm).
  * Processes left behind are killed at once.
  *
- * A look costs some 10 us, so it is not taken after each of many short jobs of one type: always before
- * a job of another type, after one that took longer, when nothing is at hand, and once a millisecond.
- * So what a handler leaves may meet jobs of its own type for a millisecond, never those of another.
+ * A look costs some 20 us, so it is not taken after each of many short jobs of one plugin: always before
+ * a job of another plugin or program, after one that took longer, when nothing is at hand, and once a
+ * millisecond.  So what a handler leaves may meet jobs of its own plugin for a millisecond, never those of
+ * another.
  */
 #ifndef BL_WORKER_RUNNER_FOOTPRINT_H
 #define BL_WORKER_RUNNER_FOOTPRINT_H

@@ -120,7 +120,9 @@ int job_start(struct job *j, const struct wire_frame *f, struct err *err)
     j->seq = f->seq;
     j->slot = slots_get(r->slots, r->index, f->slot);
     j->handler = plugins_find(&r->plugins, j->wire.type);
-    if (r->last != NULL && r->last != j->handler && !job_left_clean(j))
+    bool stranger =
+        r->last != NULL && (j->handler == NULL || r->last->plugin != j->handler->plugin);
+    if (stranger && !job_left_clean(j))
         return 2;
     job_stop_flag = 0; /* before it begins: a signal after that is for it, or later */
     const struct runner_clocks *clocks = job_clocks(r);

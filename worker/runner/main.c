@@ -32,6 +32,7 @@ enum {
     FLUSH_AFTER_US = 1000,
     LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once ... */
     LOOK_EVERY_US = 1000, /* ... and what shorter ones did at least so often */
+    IDLE_MS = 2, /* ... and after so long without a job */
 };
 
 struct options {
@@ -279,6 +280,17 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
     return 0;
 }
 
+/* Looks at what the last handlers left behind once nothing has come for a moment: the look takes
+ * longer than a short job. */
+static void await_frames(struct runner *r, struct job *j)
+{
+    struct channel *ch = &r->channel;
+    channel_receive(ch, r->last != NULL ? IDLE_MS : -1);
+    r->clocks.now_us = 0;
+    if (ch->pos == ch->in.len && !ch->drain && !job_left_clean(j))
+        leave(r);
+}
+
 static int run_jobs(struct runner *r, struct job *j, struct err *err)
 {
     struct channel *ch = &r->channel;
@@ -291,12 +303,7 @@ static int run_jobs(struct runner *r, struct job *j, struct err *err)
             channel_flush(ch, mono_us());
             if (ch->drain)
                 return 0;
-            if (!job_left_clean(j)) {
-                leave(r);
-                continue;
-            }
-            channel_receive(ch, -1);
-            r->clocks.now_us = 0;
+            await_frames(r, j);
             continue;
         }
         switch (f.type) {
