@@ -8,6 +8,7 @@
 #include "worker/claim.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
+#include "worker/liveness.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -125,6 +126,7 @@ static void finish(struct reconcile *rc)
     w->reconcile_mono_ms = mono_ms() + (again ? UNSURE_MS : RECONCILE_EVERY_MS);
     bool first = !w->synced;
     w->synced = true;
+    liveness_synced(w);
     if (first)
         lifecycle_synced(w);
     worker_wake(w);
