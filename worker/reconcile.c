@@ -98,8 +98,10 @@ static void check_lost(void *arg, struct claim *c)
     c->lost = true;
     switch (c->state) {
     case CLAIM_READY:
-    case CLAIM_SETTLING:
         settle_forget(w, c);
+        return;
+    case CLAIM_SETTLING:
+        settle_lost(w, c);
         return;
     case CLAIM_SENT:
         if (p->rc->same_server && c->list != NULL && c->list->first == c) {
