@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 from bl import Case
+from bytecuts import Sweeps
 from chaos import run_episode
 
 
@@ -23,14 +24,16 @@ class Chaos(Case):
         self.assertGreater(sum(episode.checker.settled.values()), 50, "hardly a run")
         self.assertGreater(len(episode.checker.world.log.faults), 2, "hardly chaos")
 
-    def test_processes_die(self):
-        self.check(101, ("process",), workers=2)
-
-    def test_redis_and_the_wire_fail(self):
-        self.check(102, ("redis", "wire"), workers=2)
-
-    def test_everything_fails(self):
+    def test_processes_redis_and_the_wire_fail(self):
         self.check(103, ("process", "redis", "wire"), workers=2)
+
+    def test_redis_fails_and_goes_back_in_time(self):
+        self.check(104, ("process", "redis", "cut"), workers=2)
+
+    def test_the_wire_is_cut_after_some_bytes(self):
+        sweeps = Sweeps(97, ["three", "retry", "follow"], 8).run()
+        self.assertEqual([], sweeps.failures)
+        self.assertGreater(sum(sweeps.cuts.values()), 20)
 
 
 if __name__ == "__main__":
