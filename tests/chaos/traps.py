@@ -133,8 +133,9 @@ class Traps(Experiment):
         world = self.make(workers=1, runners=3, dead_after="10s", beat="1s")
         client = world.redis.client
         client.set(companion(ONE, "paused"), "1")
-        jobs = [self.push(0, what=what) for what in KINDS] + \
-            [self.push(0, delay=0.2), self.push(0, retry=1, what="fail:9")]
+        jobs = [self.push(0, what=what, reply_to=False) for what in KINDS] + \
+            [self.push(0, delay=0.2, reply_to=False),
+             self.push(0, retry=1, what="fail:9", reply_to=False)]
         client.config_set("maxmemory", 1)
         client.delete(companion(ONE, "paused"))
         self.wait_rest()
