@@ -39,9 +39,12 @@ class Traps(Experiment):
         return job, index, begin
 
     def arrive(self, index, begin):
+        """What was on its way arrives: its beat, which comes after it, is seen again."""
+        client = self.world.redis.client
+        wait_until(lambda: client.hlen("bucketline:workers") == 1, what="the first to be dropped")
         self.world.proxies[index].stall = set()
         self.world.log.add("BlackHole", begin, index)
-        self.world.workers[index].wait_log("settled too late|reconciled lost=")
+        wait_until(lambda: client.hlen("bucketline:workers") == 2, what="its beat")
 
     def test_a_settlement_that_arrives_after_anothers(self):
         job, index, begin = self.stalled_until_taken("dead", 200)
