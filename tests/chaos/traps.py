@@ -123,12 +123,16 @@ class Traps(Experiment):
         self.judge()
 
     def test_identical_documents_stay_apart(self):
+        """Without an id, and with the same one: nothing but their uid tells those apart."""
         world = self.make(workers=1, runners=4, dead_after="10s", beat="1s")
         for what in ("fail:1", "dead"):
-            job = self.catalog.make(group=True, kind=(what, {}), ms=0, type="chaos", list_name=ONE)
-            for _ in range(15):
-                world.redis.client.lpush(ONE, *[job.document] * 100)
-            job.ok, job.ok_at = 1500, [now()] * 1500
+            for id in ("", '"id":"same",'):
+                job = self.catalog.make(group=True, kind=(what, {}), ms=0, type="chaos",
+                                        list_name=ONE)
+                job.document = "{" + id + job.document[1:]
+                for _ in range(10):
+                    world.redis.client.lpush(ONE, *[job.document] * 100)
+                job.ok, job.ok_at = 1000, [now()] * 1000
         self.wait_rest()
         self.judge()
 
