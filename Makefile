@@ -174,12 +174,24 @@ $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(BENCH_PARTS) $(LIB)
 valgrind: all ## the main path under valgrind: a burst over a private Redis
 	$(Q)sh tests/valgrind.sh $(B)
 
-# Seeded faults in everything at once, for MINUTES; SEED repeats the choices of a run.
-SEED ?=
+# Seeded faults in everything at once, for MINUTES; SEED repeats the choices of a run.  STRIDE=1 cuts
+# the connection after every single byte, which takes about 20 minutes.
+SEED    ?=
 MINUTES ?= 10
-.PHONY: chaos
-chaos: all ## break everything at random for MINUTES (10), prove that no job is lost (SEED=...)
-	$(Q)$(PYTHON) tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+STRIDE  ?= 7
+CHAOS = $(PYTHON) -W ignore tests/chaos
+.PHONY: chaos chaos-times chaos-cuts chaos-bugs
+chaos: all ## break everything at random for MINUTES (10), prove no job is lost (SEED=...)
+	$(Q)$(CHAOS)/chaos.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+	$(Q)$(CHAOS)/fencing.py
+	$(Q)$(CHAOS)/traps.py
+	$(Q)$(MAKE) --no-print-directory chaos-cuts chaos-times
+chaos-cuts: all ## cut the connection after every STRIDEth (7) byte, both ways
+	$(Q)$(CHAOS)/bytecuts.py --stride $(STRIDE)
+chaos-times: all ## measure how fast what broke is repaired
+	$(Q)$(CHAOS)/times.py
+chaos-bugs: all ## plant mistakes in a copy: each must be caught
+	$(Q)$(CHAOS)/bugs.py
 
 .PHONY: crash-points
 PASSINGS ?= 1,2,5

@@ -59,6 +59,8 @@ struct claim {
     struct decision decision; /* with SETTLING */
     const char *outcome; /* with SETTLING: not NULL = somebody waits for this end (finish.h) */
     bool relays; /* its settlement leaves something in the outbox */
+    bool crashed; /* it ended with its runner */
+    bool sent; /* its settlement was sent at least once */
     struct buf record; /* with SETTLING: what is to be stored; empty = as it is */
     char small[CLAIM_SMALL_BYTES]; /* most records fit: no allocation for them */
 };

@@ -61,6 +61,8 @@ void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
     int given = 0;
+    if (w->live.frozen)
+        return;
     while (w->ready.first != NULL) {
         struct claim *c = w->ready.first;
         bool alone = must_run_alone(c);

@@ -215,6 +215,7 @@ static void arm_duties(struct worker *w, int64_t at_mono_ms, int64_t now_mono_ms
 static void turn(struct worker *w)
 {
     int64_t now = mono_ms();
+    liveness_stamp(w); /* what this turn heard may be old */
     if (now - w->duty_mono_ms >= DUTY_STEP_MS) {
         w->duty_mono_ms = now;
         arm_duties(w, duties(w, now), now);

@@ -50,10 +50,15 @@ static void refused(struct worker *w, const char *what, enum store_answer answer
 
 static void beat_good(struct worker *w, int64_t counter)
 {
+    struct slots_header *h = slots_header(w->slots);
     w->live.last = counter;
     w->live.sent = 0;
     CRASH_POINT("beat.answered");
-    slots_header(w->slots)->good_beat_boot_ms = w->live.beat_sent_boot_ms;
+    w->live.good_beat_boot_ms = w->live.beat_sent_boot_ms;
+    /* After a silence what waits in the runners may be another's by now: nothing of it begins before
+     * the reconcile. */
+    if (w->synced || boot_ms() - h->good_beat_boot_ms < FROZEN_MS)
+        h->good_beat_boot_ms = w->live.good_beat_boot_ms;
     bool first = !w->live.first_done;
     w->live.good = true;
     w->live.first_done = true;
@@ -175,26 +180,44 @@ static void on_look_timer(uv_timer_t *t)
     send_look(t->data);
 }
 
-/* The stamp tells guard and runners that the loop is alive.  If it finds its own last stamp old, we
- * were frozen: others may have taken our jobs, so nothing goes out before a beat and a reconcile. */
-static void on_stamp_timer(uv_timer_t *t)
+/* Others may have taken our jobs, those too that a claim brings only now. */
+static int64_t frozen_ms(const struct worker *w)
 {
-    struct worker *w = t->data;
+    int64_t ms = w->cfg.dead_after_ms / 2;
+    return ms < 2 * STAMP_MS ? 2 * STAMP_MS : ms < FROZEN_MS ? ms : FROZEN_MS;
+}
+
+void liveness_stamp(struct worker *w)
+{
     struct slots_header *h = slots_header(w->slots);
     int64_t now = boot_ms();
     int64_t old = h->loop_boot_ms;
+    if (now - old < STAMP_MS / 2)
+        return;
     h->loop_boot_ms = now;
-    if (old != 0 && now - old > FROZEN_MS) {
-        log_msg(LOG_WARN, "the worker was frozen; beating and reconciling before anything else",
-                KV_INT("ms", now - old));
-        observe_gap(&w->live.observe);
-        if (w->synced) {
-            w->synced = false;
-            w->live.first_done = false;
-            reconcile_abort(w);
-            send_beat(w);
-        }
+    if (old == 0 || now - old <= frozen_ms(w))
+        return;
+    log_msg(LOG_WARN, "the worker was frozen; beating and reconciling before anything else",
+            KV_INT("ms", now - old));
+    observe_gap(&w->live.observe);
+    if (w->synced) {
+        w->live.frozen = true;
+        w->synced = false;
+        w->live.first_done = false;
+        reconcile_abort(w);
+        send_beat(w);
     }
+}
+
+void liveness_synced(struct worker *w)
+{
+    w->live.frozen = false;
+    slots_header(w->slots)->good_beat_boot_ms = w->live.good_beat_boot_ms;
+}
+
+static void on_stamp_timer(uv_timer_t *t)
+{
+    liveness_stamp(t->data);
 }
 
 void liveness_init(struct worker *w)

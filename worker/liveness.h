@@ -22,6 +22,11 @@ enum beat_verdict beat_judge(int64_t last, int64_t sent, int64_t counter, bool s
 void liveness_init(struct worker *w);
 void liveness_connected(struct worker *w);
 void liveness_disconnected(struct worker *w);
+/* Tells guard and runners that the loop is alive.  If the last stamp is old, we were frozen: nothing
+ * goes out, and no job begins, before a beat and a reconcile.  Before each turn, and by a timer. */
+void liveness_stamp(struct worker *w);
+/* The reconcile is over: what we hold is ours. */
+void liveness_synced(struct worker *w);
 void liveness_stop(struct worker *w); /* stops and closes its timers */
 
 #endif

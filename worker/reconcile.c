@@ -9,6 +9,7 @@
 #include "worker/claim.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
+#include "worker/liveness.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -99,8 +100,10 @@ static void check_lost(void *arg, struct claim *c)
     c->lost = true;
     switch (c->state) {
     case CLAIM_READY:
-    case CLAIM_SETTLING:
         settle_forget(w, c);
+        return;
+    case CLAIM_SETTLING:
+        settle_lost(w, c);
         return;
     case CLAIM_SENT:
         if (p->rc->same_server && c->list != NULL && c->list->first == c) {
@@ -131,6 +134,7 @@ static void finish(struct reconcile *rc)
     bool first = !w->synced;
     w->synced = true;
     CRASH_POINT("reconcile.done");
+    liveness_synced(w);
     if (first)
         lifecycle_synced(w);
     worker_wake(w);

@@ -155,30 +155,31 @@ static void log_end(const struct claim *c, const struct ending *e)
             KV_STR("reason", c->rec.reason), KV_SPAN("error", why));
 }
 
-static void count_end(struct worker *w, struct claim *c, const struct ending *e)
+/* `by` is 1, or -1 if the end turned out to be no longer ours to decide. */
+static void count_end(struct worker *w, const struct claim *c, int by)
 {
     struct queue *q = c->queue;
     switch (c->decision.action) {
     case SETTLE_ACK:
         if (c->decision.failed)
-            q->failed++;
+            q->failed += by;
         else
-            q->done++;
+            q->done += by;
         return;
     case SETTLE_RETRY:
-        q->retried++;
+        q->retried += by;
         return;
     case SETTLE_DEAD:
-        q->dead++;
-        w->dead_count++;
+        q->dead += by;
+        w->dead_count += by;
         return;
     case SETTLE_PARK:
-        q->parked++;
+        q->parked += by;
         return;
     case SETTLE_SCHEDULE:
     case SETTLE_BACK:
-        if (e->kind == ENDING_CRASH || e->kind == ENDING_OOM_KILL)
-            q->retried++;
+        if (c->crashed)
+            q->retried += by;
         return;
     }
 }
@@ -202,7 +203,8 @@ void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
     const char *outcome = finish_outcome(e, &c->decision);
     if (!c->once && c->parsed && finish_wanted(&c->doc, outcome))
         c->outcome = outcome;
-    count_end(w, c, e);
+    c->crashed = e->kind == ENDING_CRASH || e->kind == ENDING_OOM_KILL;
+    count_end(w, c, 1);
     log_end(c, e);
     c->state = CLAIM_SETTLING;
     if (c->once && c->decision.action == SETTLE_ACK) {
@@ -224,6 +226,13 @@ void settle_forget(struct worker *w, struct claim *c)
     claims_remove(&w->claims, c);
     CRASH_POINT("settle.forgotten");
     worker_wake(w);
+}
+
+void settle_lost(struct worker *w, struct claim *c)
+{
+    if (!c->sent)
+        count_end(w, c, -1); /* otherwise the likelier cause is that only the answer was lost */
+    settle_forget(w, c);
 }
 
 static void send_again_later(struct worker *w, struct claim *c)
@@ -324,8 +333,11 @@ static void on_acked(void *arg, const struct redisReply *reply)
         CRASH_POINT("settle.acked");
         if (n < b->count)
             note_lost(w, b->queue, b->count - n);
-        for (int i = 0; i < b->count; i++)
+        for (int i = 0; i < b->count; i++) {
+            if (i >= n)
+                count_end(w, b->claims[i], -1); /* one of them; which one, nobody says */
             settle_forget(w, b->claims[i]);
+        }
     } else {
         for (int i = 0; i < b->count; i++)
             not_settled(w, b->claims[i], answer);
@@ -347,8 +359,10 @@ static void on_settled(void *arg, const struct redisReply *reply)
         answer = STORE_ERROR;
     if (answer == STORE_OK) {
         CRASH_POINT("settle.answered");
-        if (n == 0)
+        if (n == 0) {
             note_lost(w, q, 1);
+            count_end(w, c, -1);
+        }
         if (c->decision.action == SETTLE_BACK)
             q->maybe = true;
         if (c->relays)
@@ -412,6 +426,7 @@ static void send_one(struct worker *w, struct claim *c)
     else
         settle_command(&cmd, &c->queue->keys, &w->inc, c->seq, &c->decision, record);
     claim_list_append(&w->settle.sent, c);
+    c->sent = true;
     if (redis_link_send(w->main, buf_span(&cmd), on_settled, c) < 0)
         claim_list_append(&w->settle.to_send, c);
     buf_done(&cmd);
@@ -432,6 +447,7 @@ static struct ack_batch *gather(struct worker *w, struct ack_batch *b, struct cl
     }
     b->claims[b->count++] = c;
     claim_list_append(&w->settle.sent, c);
+    c->sent = true;
     return b;
 }
 

@@ -19,6 +19,8 @@ struct store_queue;
 void settle_claim(struct worker *w, struct claim *c, const struct ending *e);
 /* Its token is not ours any more, or it was settled unseen: forget it. */
 void settle_forget(struct worker *w, struct claim *c);
+/* The same for one whose end was decided, while its claim is nobody's or another's by now. */
+void settle_lost(struct worker *w, struct claim *c);
 /* Sends what was decided, acknowledgements in batches. */
 void settle_flush(struct worker *w);
 /* Nothing decided is waiting or under way. */

@@ -65,10 +65,7 @@ class Cutter:
         catalog = Catalog(self.world.ledger, random.Random(self.number))
         jobs = []
         for what, more in kinds:
-            more = dict(more)
-            wants_reply = more.pop("reply_to", False)
-            if wants_reply:
-                more["reply_to"] = "reply:%d" % self.number
+            more = dict({"reply_to": False}, **more)
             jobs.append(catalog.make(kind=(what, more), ms=0, type="chaos", list_name=LISTS[0]))
         return jobs, catalog.jobs
 
@@ -196,7 +193,7 @@ class Sweeps:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--stride", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--jobs", type=int, default=16)
     parser.add_argument("--only", default=",".join(SESSIONS))
     options = parser.parse_args()
     began = time.monotonic()

@@ -109,7 +109,7 @@ class Catalog:
             if name in more:
                 child = self._child(key, list_name, more[name])
                 members[name] = json.loads(child.document)  # its numbers are made simple for that
-        if rng.random() < 0.3:
+        if members.pop("reply_to", rng.random() < 0.3):
             members["reply_to"] = "reply:" + key
         job = Job(key, self._document(key, what, ms, members), what, members, list_name, group)
         if child is not None:
