@@ -43,12 +43,14 @@ def _one_kind(bench, stage, title, mode, delivery):
         title, bench.rows(results, "jobs/s", "jobs/s", ceiling),
         "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
             "{:,}".format(count), best["batch"], best["depth"]))
-    rows = []
-    for name, metrics in results.items():
-        for who in ("client", "worker", "runners", "redis"):
-            if "cpu " + who in metrics:
-                rows.append(Row("%s: %s" % (name, who), "s", metrics["cpu " + who]))
-    bench.table.section("CPU seconds per 100,000 jobs: " + title, rows)
+    for kind, unit, what in (("cpu", "s", "CPU seconds per 100,000 jobs"),
+                             ("busy", "% of a core", "How busy they were")):
+        rows = []
+        for name, metrics in results.items():
+            for who in ("client", "worker", "runners", "redis"):
+                if "%s %s" % (kind, who) in metrics:
+                    rows.append(Row("%s: %s" % (name, who), unit, metrics["%s %s" % (kind, who)]))
+        bench.table.section("%s: %s" % (what, title), rows)
 
 
 def run(bench):

@@ -179,6 +179,7 @@ class Stage:
         figures = {"jobs/s": count / seconds}
         for who, cpu in used.items():
             figures["cpu " + who] = cpu * 100000 / count
+            figures["busy " + who] = cpu / seconds * 100
         return figures
 
     def ceiling_drain(self, mode, count, bytes=100, **options):
@@ -188,5 +189,9 @@ class Stage:
         got = self.ceiling(mode, **options)
         if got["jobs"] != count:
             raise AssertionError("%d jobs of %d were taken" % (got["jobs"], count))
-        return {"jobs/s": count / got["seconds"], "cpu client": got["cpu_seconds"] * 100000 / count,
-                "cpu redis": (cpu_seconds(self.redis.pid) - before) * 100000 / count}
+        figures = {"jobs/s": count / got["seconds"]}
+        for who, cpu in (("client", got["cpu_seconds"]),
+                         ("redis", cpu_seconds(self.redis.pid) - before)):
+            figures["cpu " + who] = cpu * 100000 / count
+            figures["busy " + who] = cpu / got["seconds"] * 100
+        return figures
