@@ -149,7 +149,7 @@ BENCH_PLUGINS := $(patsubst tests/bench/plugins/%.c,$(B)/tests/bench/%.so,$(wild
 BENCH_PARTS   := $(call obj,tests/bench/client.c tests/bench/documents.c)
 BENCH         ?=
 BENCH_ARGS    ?=
-.PHONY: bench bench-short bench-instructions bench-tools
+.PHONY: bench bench-short bench-instructions bench-peers bench-tools
 bench-tools: all $(BENCH_BIN) $(BENCH_PLUGINS)
 bench: bench-tools ## measure against what Redis allows (10 min and more); BENCH=drain: some of it
 	$(Q)$(PYTHON) tests/bench/main.py $(BENCH_ARGS) $(BENCH)
@@ -157,6 +157,8 @@ bench-short: bench-tools ## the same in 2 minutes, only to see that it runs
 	$(Q)$(PYTHON) tests/bench/main.py --short $(BENCH_ARGS) $(BENCH)
 bench-instructions: bench-tools ## instructions per job, of worker and runner (valgrind)
 	$(Q)$(PYTHON) tests/bench/instructions.py $(BENCH_ARGS)
+bench-peers: bench-tools ## other job queues beside this one; fetches them into a cache directory
+	$(Q)$(PYTHON) tests/bench/peers/main.py $(BENCH_ARGS)
 $(B)/tests/bench/%.so: tests/bench/plugins/%.c tests/bench/plugins/board.h jobs/bucketline.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  SO $@")

@@ -73,7 +73,7 @@ def _fastest_depth(bench, stage):
 
 
 def run(bench):
-    count, singles = bench.scale(500000, 50000), bench.scale(500, 50)
+    count, singles = bench.scale(500000, 50000), bench.scale(200, 50)
     with Stage() as stage:
         path = os.path.join(stage.directory, "documents")
         with open(path, "wb") as file:
