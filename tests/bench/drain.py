@@ -43,6 +43,12 @@ def _one_kind(bench, stage, title, mode, delivery):
         title, bench.rows(results, "jobs/s", "jobs/s", ceiling),
         "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
             "{:,}".format(count), best["batch"], best["depth"]))
+    rows = bench.rows({"%s: one claim" % name: metrics for name, metrics in results.items()},
+                      "per claim", "jobs")
+    rows += bench.rows({"%s: one HDEL" % name: metrics for name, metrics in results.items()},
+                       "per ack", "jobs")
+    if rows:
+        bench.table.section("Jobs per command: " + title, rows)
     redis = {name: {"jobs/s": [100000 / cpu for cpu in metrics["cpu redis"] if cpu]}
              for name, metrics in results.items()}
     bench.table.section("What one core of Redis allows, by the CPU time it used: " + title,
