@@ -192,7 +192,7 @@ demo: deps ## the same on a temporary Redis, ends by itself with a table
 lint: ## include rules, keys in one place, format, cppcheck
 	$(Q)sh scripts/lint.sh
 format: ## clang-format all C
-	$(Q)clang-format -i $(wildcard */*.c */*.h */*/*.c */*/*.h)
+	$(Q)clang-format -i $(wildcard */*.c */*.h */*/*.c */*/*.h */*/*/*.c */*/*/*.h)
 
 bindir = $(DESTDIR)$(PREFIX)/bin
 install: all ## install programs, plugins, header, examples under PREFIX
@@ -214,6 +214,6 @@ dist: ## a source archive of the committed tree
 clean: ## remove build/
 	rm -rf build
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
