@@ -64,7 +64,7 @@ def run(bench):
         results = bench.interleave({
             "%d idle workers" % workers:
                 lambda workers=workers: _push_cost(stage, workers, count, rate)
-            for workers in bench.scale((0, 1, 10, 100), (0, 1, 10))}, bench.scale(3, bench.rounds))
+            for workers in bench.scale((0, 1, 10, 100), (0, 1, 10))}, min(3, bench.rounds))
         bench.table.section(
             "One push, with idle workers", bench.rows(results, "us", "Redis us", "1 idle workers") +
             bench.rows(results, "commands", "commands"),
