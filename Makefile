@@ -148,17 +148,22 @@ build/fuzz/%: tests/fuzz/%.c $(COMMON) $(B)/gen/lua_scripts.c
 
 # ---- measuring --------------------------------------------------------------------------------
 
-BENCH_BIN     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/ceiling.c tests/bench/pusher.c))
+BENCH_BIN     := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,\
+  $(wildcard tests/bench/ceiling.c tests/bench/pusher.c tests/bench/under_callgrind.c))
 BENCH_PLUGINS := $(patsubst tests/bench/plugins/%.c,$(B)/tests/bench/%.so,$(wildcard tests/bench/plugins/*.c))
 BENCH_PARTS   := $(call obj,tests/bench/client.c tests/bench/documents.c)
 BENCH         ?=
 BENCH_ARGS    ?=
-.PHONY: bench bench-short bench-tools
+.PHONY: bench bench-short bench-instructions bench-peers bench-tools
 bench-tools: all $(BENCH_BIN) $(BENCH_PLUGINS)
 bench: bench-tools ## measure against what Redis allows (10 min and more); BENCH=drain: some of it
 	$(Q)$(PYTHON) tests/bench/main.py $(BENCH_ARGS) $(BENCH)
 bench-short: bench-tools ## the same in 2 minutes, only to see that it runs
 	$(Q)$(PYTHON) tests/bench/main.py --short $(BENCH_ARGS) $(BENCH)
+bench-instructions: bench-tools ## instructions per job, of worker and runner (valgrind)
+	$(Q)$(PYTHON) tests/bench/instructions.py $(BENCH_ARGS)
+bench-peers: bench-tools ## other job queues beside this one; fetches them into a cache directory
+	$(Q)$(PYTHON) tests/bench/peers/main.py $(BENCH_ARGS)
 $(B)/tests/bench/%.so: tests/bench/plugins/%.c tests/bench/plugins/board.h jobs/bucketline.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  SO $@")
@@ -216,7 +221,7 @@ demo: deps ## the same on a temporary Redis, ends by itself with a table
 lint: ## include rules, keys in one place, format, cppcheck
 	$(Q)sh scripts/lint.sh
 format: ## clang-format all C
-	$(Q)clang-format -i $(wildcard */*.c */*.h */*/*.c */*/*.h)
+	$(Q)clang-format -i $(wildcard */*.c */*.h */*/*.c */*/*.h */*/*/*.c */*/*/*.h)
 
 bindir = $(DESTDIR)$(PREFIX)/bin
 install: all ## install programs, plugins, header, examples under PREFIX
@@ -238,6 +243,6 @@ dist: ## a source archive of the committed tree
 clean: ## remove build/
 	rm -rf build
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

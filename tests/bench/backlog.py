@@ -31,7 +31,7 @@ def run(bench):
         for waiting in bench.scale((1000, 100000, 10000000), (1000, 100000)):
             cases["{:,} waiting".format(waiting)] = \
                 lambda waiting=waiting: _case(stage, waiting, count)
-        results = bench.interleave(cases, bench.scale(3, bench.rounds))
+        results = bench.interleave(cases, min(3, bench.rounds))
     first = next(iter(cases))
     bench.table.section("Length of the queue", bench.rows(results, "jobs/s", "jobs/s", first) +
                         bench.rows(results, "redis", "Redis s/100k", first),

@@ -7,19 +7,12 @@ from table import Row
 from usage import Usage, cpu_seconds
 
 
-def _commands(stage):
-    """{command: calls} so far, without those that ask for it."""
-    stats = stage.client.info("commandstats")
-    return {name[len("cmdstat_"):]: value["calls"] for name, value in stats.items()
-            if name not in ("cmdstat_info",)}
-
-
 def _idle(stage, queues, seconds):
     worker = stage.worker(2, queues=["q%d" % i for i in range(queues)])
     time.sleep(1)  # what began under load has ended: the measurement is of rest
-    first, use, start = _commands(stage), Usage(stage, worker).start(), time.monotonic()
+    first, use, start = stage.calls(), Usage(stage, worker).start(), time.monotonic()
     time.sleep(seconds)
-    elapsed, used, last = time.monotonic() - start, use.stop(), _commands(stage)
+    elapsed, used, last = time.monotonic() - start, use.stop(), stage.calls()
     stage.stop(worker)
     stage.clear()
     calls = {name: (n - first.get(name, 0)) / elapsed for name, n in last.items()
@@ -37,13 +30,13 @@ def _push_cost(stage, workers, count, rate):
     stage.await_empty()
 
     def use(push):
-        before, commands = cpu_seconds(stage.redis.pid), sum(_commands(stage).values())
+        before, commands = cpu_seconds(stage.redis.pid), sum(stage.calls().values())
         if push:
             stage.tool("pusher", "job", rate=rate, count=count)
         else:
             time.sleep(count / rate)
         return (cpu_seconds(stage.redis.pid) - before,
-                sum(_commands(stage).values()) - commands)
+                sum(stage.calls().values()) - commands)
 
     rest, pushing = use(False), use(True)
     if workers:
@@ -71,7 +64,7 @@ def run(bench):
         results = bench.interleave({
             "%d idle workers" % workers:
                 lambda workers=workers: _push_cost(stage, workers, count, rate)
-            for workers in bench.scale((0, 1, 10, 100), (0, 1, 10))}, bench.scale(3, bench.rounds))
+            for workers in bench.scale((0, 1, 10, 100), (0, 1, 10))}, min(3, bench.rounds))
         bench.table.section(
             "One push, with idle workers", bench.rows(results, "us", "Redis us", "1 idle workers") +
             bench.rows(results, "commands", "commands"),

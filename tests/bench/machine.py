@@ -3,7 +3,9 @@
 import os
 import platform
 import re
+import resource
 import subprocess
+import time
 
 import bl
 
@@ -33,3 +35,25 @@ def describe():
 
 def text(machine):
     return ", ".join("%s %s" % item for item in machine.items())
+
+
+class Neighbours:
+    """How much of the machine others used meanwhile: figures taken beside them are worth less."""
+
+    def __init__(self):
+        self.start = self._now()
+
+    @staticmethod
+    def _now():
+        with open("/proc/stat") as file:
+            ticks = [int(n) for n in file.readline().split()[1:9]]
+        user, nice, system, idle, iowait, irq, softirq, steal = ticks
+        ours = sum(u.ru_utime + u.ru_stime for u in map(
+            resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy, ours
+
+    def percent(self):
+        """Per cent of all processors, from the start until now.  What we started must have ended."""
+        elapsed, busy, ours = (b - a for a, b in zip(self.start, self._now()))
+        return max(0, busy - ours) / elapsed / os.cpu_count() * 100

@@ -44,10 +44,13 @@ def main():
     print(machine.text(where))
     table = Table(sys.stdout)
     rounds = options.rounds or (2 if options.short else 5)
-    start = time.monotonic()
+    start, neighbours = time.monotonic(), machine.Neighbours()
     for name in options.names or NAMES:
         importlib.import_module(name).run(Bench(table, options.short, rounds))
-    print("\n%d rounds, %d s" % (rounds, time.monotonic() - start))
+    where["rounds"], where["seconds"] = rounds, round(time.monotonic() - start)
+    where["others used"] = "%.0f %% of the machine" % neighbours.percent()
+    print("\n%d rounds, %d s; meanwhile other processes used %s" % (
+        rounds, where["seconds"], where["others used"]))
     if options.json:
         table.write_json(options.json, where)
     return 0

@@ -20,6 +20,11 @@ def run(bench):
             worker = results["worker"]["jobs/s"]
             rows += [ceiling, Row("worker, %d B" % size, "jobs/s", worker, ceiling),
                      Row("worker, %d B" % size, "MB/s", [v * size / 1e6 for v in worker])]
+            base = Row("ceiling, %d B: redis" % size, "CPU s/100k", results["ceiling"]["cpu redis"])
+            used = results["worker"]
+            rows += [base, Row("worker, %d B: redis" % size, "CPU s/100k", used["cpu redis"], base),
+                     Row("worker, %d B: worker" % size, "CPU s/100k", used["cpu worker"]),
+                     Row("worker, %d B: runners" % size, "CPU s/100k", used["cpu runners"])]
     bench.table.section("Size of the documents, at least once", rows,
                         "worker with %d runners; ceiling: 256 a claim, 4 in flight; a claim ends "
                         "at 256 KiB" % RUNNERS)

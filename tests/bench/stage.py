@@ -133,6 +133,12 @@ class Stage:
                 pass  # was replaced just now
         return pids
 
+    def calls(self):
+        """{command: calls} so far, those of scripts too, without the one that asks."""
+        stats = self.client.info("commandstats")
+        return {name[len("cmdstat_"):]: value["calls"] for name, value in stats.items()
+                if name != "cmdstat_info"}
+
     # ---- draining ----
 
     def await_done(self, target, once=False, keys=(LIST,), guard=300):
@@ -167,7 +173,7 @@ class Stage:
             self.fill(count // len(keys), bytes, stock, type)
         count = count // len(keys) * len(keys)
         target = self.board.done() + count
-        usage = Usage(self, worker).start()
+        calls, usage = self.calls(), Usage(self, worker).start()
         pipe = self.client.pipeline(transaction=False)
         for stock, key in zip(stocks, keys):
             pipe.rename(stock, key)
@@ -179,6 +185,13 @@ class Stage:
         figures = {"jobs/s": count / seconds}
         for who, cpu in used.items():
             figures["cpu " + who] = cpu * 100000 / count
+            figures["busy " + who] = cpu / seconds * 100
+        calls = {name: n - calls.get(name, 0) for name, n in self.calls().items()}
+        if not once:
+            claims = calls.get("evalsha", 0)
+            acks = calls.get("hdel", 0) - claims  # every script removes '' first
+            figures["per claim"] = count / max(claims, 1)
+            figures["per ack"] = count / max(acks, 1)
         return figures
 
     def ceiling_drain(self, mode, count, bytes=100, **options):
@@ -188,5 +201,9 @@ class Stage:
         got = self.ceiling(mode, **options)
         if got["jobs"] != count:
             raise AssertionError("%d jobs of %d were taken" % (got["jobs"], count))
-        return {"jobs/s": count / got["seconds"], "cpu client": got["cpu_seconds"] * 100000 / count,
-                "cpu redis": (cpu_seconds(self.redis.pid) - before) * 100000 / count}
+        figures = {"jobs/s": count / got["seconds"]}
+        for who, cpu in (("client", got["cpu_seconds"]),
+                         ("redis", cpu_seconds(self.redis.pid) - before)):
+            figures["cpu " + who] = cpu * 100000 / count
+            figures["busy " + who] = cpu / got["seconds"] * 100
+        return figures
