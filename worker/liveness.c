@@ -7,6 +7,7 @@
 #include "common/crash_point.h"
 #include "worker/reconcile.h"
 #include "worker/recover.h"
+#include "worker/schedule.h"
 #include "worker/settle.h"
 #include "worker/stats.h"
 #include "worker/worker.h"
@@ -155,6 +156,10 @@ static void on_look(void *arg, const struct redisReply *reply)
             observe_see(&w->live.observe, &b.inc, b.counter);
     }
     observe_end(&w->live.observe, now);
+    int listed = (int)store_look_count(reply);
+    if (listed < w->live.live_count)
+        schedule_due_soon(w);
+    w->live.live_count = listed;
     if (healthy && w->synced)
         find_dead(w);
 }

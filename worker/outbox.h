@@ -2,7 +2,8 @@
  *
  * finish.c leaves them in {Q}:outbox in the same step that ends their job; here they are pushed, at
  * most once each (a mark in the target's slot), and only then removed.  Any worker of the queue may
- * do it, and does: after its own finishes, and every OUTBOX_LOOK_MS for what others left.
+ * do it, and does: after its own finishes, after it took over from a dead one, and every OUTBOX_LOOK_MS
+ * for what others left.
  */
 #ifndef BL_WORKER_OUTBOX_H
 #define BL_WORKER_OUTBOX_H
@@ -13,7 +14,7 @@
 struct worker;
 struct queue;
 
-enum { OUTBOX_LOOK_MS = 5000 };
+enum { OUTBOX_LOOK_MS = 10000 };
 
 /* Something of ours was just left there. */
 void outbox_soon(struct queue *q);

@@ -10,6 +10,7 @@
 #include "worker/dispatch.h"
 #include "worker/finish.h"
 #include "worker/intake.h"
+#include "worker/outbox.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -288,6 +289,8 @@ static void on_dropped(void *arg, const struct redisReply *reply)
     log_msg(LOG_INFO, "a dead worker's jobs were taken over", KV_STR("incarnation", r->inc.hex),
             KV_INT("jobs", r->settled));
     observe_forget(&w->live.observe, &r->inc);
+    for (int i = 0; i < w->queue_count; i++)
+        outbox_soon(w->queues[i]); /* it may have left something there */
     unlink_recovery(r);
     if (r->on_done != NULL)
         r->on_done(w, r->arg);

@@ -153,6 +153,8 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
     q->parked_mono_ms = now + SCHEDULE_PARKED_MS;
     if (store_classify(reply, NULL) != STORE_OK || reply->type != REDIS_REPLY_ARRAY)
         return; /* a wrong type is reported by the scripts that write there */
+    if (reply->elements == 0)
+        q->parked_mono_ms = now + SCHEDULE_NONE_PARKED_MS;
     int room = dispatch_idle_runners(w) - w->ready.count;
     int taken = 0, moved = 0;
     for (size_t i = 0; i < reply->elements && taken < room && worker_claiming(w); i++) {
@@ -211,5 +213,13 @@ void schedule_all(struct worker *w)
         q->parked_cursor = 0;
         q->parked_under_way = false;
     }
+    worker_wake(w);
+}
+
+void schedule_due_soon(struct worker *w)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        for (int which = 0; which < 2; which++)
+            w->queues[i]->due_mono_ms[which] = 0;
     worker_wake(w);
 }

@@ -186,7 +186,7 @@ int64_t wait_sweep(struct worker *w, int64_t now_mono_ms)
 static void on_unblocked(void *arg, const struct redisReply *reply)
 {
     (void)arg;
-    (void)reply; /* if it did not go through, the wait ends by itself within 2 s */
+    (void)reply; /* if it did not go through, the wait ends by itself in time */
 }
 
 void wait_stop(struct worker *w)

@@ -1,7 +1,7 @@
 /* wait.h - sleeping until somebody pushes: one connection per waited queue.
  *
  * When nothing is to be claimed and a runner is idle, a waiting connection sends, in one write,
- * BLMOVE Q Q RIGHT RIGHT 2 and a claim of one.  The BLMOVE blocks like BRPOP on the real list, so a
+ * BLMOVE Q Q RIGHT RIGHT 4 and a claim of one.  The BLMOVE blocks like BRPOP on the real list, so a
  * bare LPUSH wakes it, but takes nothing: a dead or frozen waiter swallows nobody's wake-up.  Redis
  * runs the claim the moment the wait ends.
  *
@@ -18,7 +18,7 @@ struct worker;
 struct waiter;
 struct queue;
 
-enum { WAIT_MAX = 8, WAIT_SECONDS = 2, WAIT_SWEEP_MS = 250, WAIT_PEEKERS = 16 };
+enum { WAIT_MAX = 8, WAIT_SECONDS = 4, WAIT_SWEEP_MS = 250, WAIT_PEEKERS = 16 };
 
 /* Begins waits where they are due; called at the end of a turn when there was nothing to claim. */
 void wait_run(struct worker *w);
