@@ -92,13 +92,21 @@ static struct waiter *waiter_new(struct worker *w, struct queue *q)
     return wt;
 }
 
+/* Well below dead_after: the claim of a worker that froze while waiting is to fire, if at all, before
+ * its jobs are given to others. */
+static int wait_seconds(const struct worker *w)
+{
+    int64_t s = w->cfg.dead_after_ms * 2 / 5 / 1000;
+    return s < 1 ? 1 : s > WAIT_SECONDS ? WAIT_SECONDS : (int)s;
+}
+
 static void begin(struct worker *w, struct waiter *wt)
 {
     struct queue *q = wt->queue;
     struct buf cmd = BUF_INIT;
-    store_cmd_peek(&cmd, &q->keys, WAIT_SECONDS);
-    if (redis_link_send_blocking(wt->link, buf_span(&cmd), WAIT_SECONDS * 1000, on_peeked, wt) <
-        0) {
+    int seconds = wait_seconds(w);
+    store_cmd_peek(&cmd, &q->keys, seconds);
+    if (redis_link_send_blocking(wt->link, buf_span(&cmd), seconds * 1000, on_peeked, wt) < 0) {
         buf_done(&cmd);
         return;
     }
@@ -108,8 +116,8 @@ static void begin(struct worker *w, struct waiter *wt)
     wt->request = r;
     wt->state = WAITER_WAITING;
     wt->client_id = redis_link_client_id(wt->link);
-    if (redis_link_send_blocking(wt->link, buf_span(&cmd), WAIT_SECONDS * 1000, on_wait_claimed,
-                                 wt) < 0) {
+    if (redis_link_send_blocking(wt->link, buf_span(&cmd), seconds * 1000, on_wait_claimed, wt) <
+        0) {
         wt->request = NULL;
         wt->state = WAITER_CONNECTING;
         request_close(r);

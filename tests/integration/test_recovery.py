@@ -184,7 +184,7 @@ class Recovery(Case):
         wait_until(lambda: self.ledger.began()["j0"] == 2, what="the second run")
         first.cont()
         wait_until(lambda: self.idle(redis), what="one settlement")
-        first.wait_log("lost=1|settled too late|claim was lost")
+        first.wait_log(r"lost=\d|settled too late|claim was lost")
         # Both go on.
         self.ledger.push(redis, 20, ms=20)
         wait_until(self.ledger.all_ended, what="more work")
