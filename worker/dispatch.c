@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/liveness.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -58,7 +59,7 @@ void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
     int given = 0;
-    if (w->live.frozen)
+    if (w->ready.first == NULL || liveness_doubtful(w))
         return;
     while (w->ready.first != NULL) {
         struct claim *c = w->ready.first;
