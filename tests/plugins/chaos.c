@@ -108,8 +108,10 @@ static int snoozes_now(const struct chaos *c)
 /* What this attempt comes to. */
 static enum bl_result chaos_end(const struct chaos *c)
 {
-    static const char *const names[] = {
-        [BL_DONE] = "done -", [BL_RETRY] = "fail -", [BL_DEAD] = "dead -", [BL_SNOOZE] = "snooze -"};
+    static const char *const names[] = {[BL_DONE] = "done -",
+                                        [BL_RETRY] = "fail -",
+                                        [BL_DEAD] = "dead -",
+                                        [BL_SNOOZE] = "snooze -"};
     enum bl_result result = BL_DONE;
     if (strncmp(c->what, "fail:", 5) == 0 && c->attempt <= strtoul(c->what + 5, NULL, 10))
         result = BL_RETRY;
