@@ -68,8 +68,8 @@ class Experiment(Case):
 
 class Quick(Experiment):
     def frozen_until_taken(self, late):
-        """A worker is frozen until the other has its job: (job, its runs).  `late`: its runner ends the
-        job meanwhile, so that its worker has an outcome to settle."""
+        """A worker is frozen until the other has its job: (job, which worker, since when).
+        `late`: its runner ends the job meanwhile, so that its worker has an outcome to settle."""
         world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s")
         job = self.push(1200 if late else 4000, keep=600, reply_to=True,
                         on_success="other")
@@ -130,7 +130,7 @@ class Quick(Experiment):
         self.judge()
 
     def claimed_unheard(self, **settings):
-        """A job that the first worker claimed without hearing of it: `self.cut()` comes in between."""
+        """A job that the first worker claimed without hearing of it: self.cut() comes between."""
         world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s", **settings)
         second = world.workers[1]
         second.signal(signal.SIGTSTP)
