@@ -7,6 +7,7 @@
 #include "common/crash_point.h"
 #include "common/slots_out.h"
 #include "worker/frames.h"
+#include "worker/liveness.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -61,7 +62,7 @@ void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
     int given = 0;
-    if (w->live.frozen)
+    if (w->ready.first == NULL || liveness_doubtful(w))
         return;
     while (w->ready.first != NULL) {
         struct claim *c = w->ready.first;

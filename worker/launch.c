@@ -1,6 +1,7 @@
 #include "worker/launch.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -161,6 +162,11 @@ int launch_guard(const struct config *cfg, int exe_fd, int slots_fd, pid_t *ret_
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) == -1)
         return err_errno(err, ERR_SYSTEM, "pipe");
+    /* Jobs are to be gone before others take them; with a short dead_after they are not hurried. */
+    int64_t soft_ms = cfg->dead_after_ms * 3 / 5, hard_ms = cfg->dead_after_ms * 4 / 5;
+    char soft[24], hard[24];
+    snprintf(soft, sizeof soft, "%" PRId64, soft_ms < 6000 ? 6000 : soft_ms);
+    snprintf(hard, sizeof hard, "%" PRId64, hard_ms < 8000 ? 8000 : hard_ms);
     const char *argv[] = {
         "bucketline-guard",
         "--guard",
@@ -170,6 +176,10 @@ int launch_guard(const struct config *cfg, int exe_fd, int slots_fd, pid_t *ret_
         "4",
         "--on-lost",
         cfg->on_lost == ON_LOST_STOP ? "stop" : "finish",
+        "--soft-ms",
+        soft,
+        "--hard-ms",
+        hard,
         "--log-level",
         log_level_name(cfg->log.level),
         "--log-format",

@@ -49,17 +49,37 @@ static void refused(struct worker *w, const char *what, enum store_answer answer
     redis_link_reset(w->main, err->text);
 }
 
+/* So old the last good beat must be for others to take our jobs soon, or to have done so. */
+static bool unheard(const struct worker *w)
+{
+    return boot_ms() - w->live.good_beat_boot_ms > w->cfg.dead_after_ms / 2;
+}
+
+bool liveness_doubtful(const struct worker *w)
+{
+    return w->live.doubt || unheard(w);
+}
+
+/* What we hold may be another's by now: nothing goes out, and nothing begins, before a reconcile. */
+static void doubt(struct worker *w)
+{
+    w->live.doubt = true;
+    w->synced = false;
+    w->live.first_done = false;
+    reconcile_abort(w);
+}
+
 static void beat_good(struct worker *w, int64_t counter)
 {
-    struct slots_header *h = slots_header(w->slots);
+    bool late = unheard(w);
     w->live.last = counter;
     w->live.sent = 0;
     CRASH_POINT("beat.answered");
     w->live.good_beat_boot_ms = w->live.beat_sent_boot_ms;
-    /* After a silence what waits in the runners may be another's by now: nothing of it begins before
-     * the reconcile. */
-    if (w->synced || boot_ms() - h->good_beat_boot_ms < FROZEN_MS)
-        h->good_beat_boot_ms = w->live.good_beat_boot_ms;
+    if (late && w->synced)
+        doubt(w);
+    if (w->synced || !late)
+        slots_header(w->slots)->good_beat_boot_ms = w->live.good_beat_boot_ms;
     bool first = !w->live.first_done;
     w->live.good = true;
     w->live.first_done = true;
@@ -185,7 +205,7 @@ static void on_look_timer(uv_timer_t *t)
     send_look(t->data);
 }
 
-/* Others may have taken our jobs, those too that a claim brings only now. */
+/* The loop's stamp must not be older. */
 static int64_t frozen_ms(const struct worker *w)
 {
     int64_t ms = w->cfg.dead_after_ms / 2;
@@ -206,17 +226,14 @@ void liveness_stamp(struct worker *w)
             KV_INT("ms", now - old));
     observe_gap(&w->live.observe);
     if (w->synced) {
-        w->live.frozen = true;
-        w->synced = false;
-        w->live.first_done = false;
-        reconcile_abort(w);
+        doubt(w);
         send_beat(w);
     }
 }
 
 void liveness_synced(struct worker *w)
 {
-    w->live.frozen = false;
+    w->live.doubt = false;
     slots_header(w->slots)->good_beat_boot_ms = w->live.good_beat_boot_ms;
 }
 

@@ -25,6 +25,9 @@ void liveness_disconnected(struct worker *w);
 /* Tells guard and runners that the loop is alive.  If the last stamp is old, we were frozen: nothing
  * goes out, and no job begins, before a beat and a reconcile.  Before each turn, and by a timer. */
 void liveness_stamp(struct worker *w);
+/* Were we frozen or unheard for so long that what we hold may be another's?  Then no job is handed to
+ * a runner.  It ends with a good beat and the reconcile that follows. */
+bool liveness_doubtful(const struct worker *w);
 /* The reconcile is over: what we hold is ours. */
 void liveness_synced(struct worker *w);
 void liveness_stop(struct worker *w); /* stops and closes its timers */

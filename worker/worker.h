@@ -113,7 +113,7 @@ struct worker {
         int64_t sent; /* beats sent since */
         int64_t beat_sent_boot_ms, beat_sent_mono_ms;
         int64_t good_beat_boot_ms; /* when the last well answered one was sent; 0 = none yet */
-        bool frozen; /* until the reconcile that follows: no job is handed to a runner */
+        bool doubt; /* what we hold may be another's, until the next reconcile */
         bool beat_under_way, look_under_way;
         int64_t look_sent_mono_ms;
         bool good; /* the last beat was answered well on this connection */

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Proves the checks: plants one mistake after the other in a copy of the tree, and each must be caught.
+"""Proves the checks: plants one mistake after the other in a copy of the tree, and each must be
+caught.
 
     bugs.py [--only NAME,...] [--list]
 
-First every hunt runs on the copy as it is and must find nothing.  Then, for each mistake, its text is
-replaced (found exactly once, or this fails), the programs are built, and its hunts run until one
+First every hunt runs on the copy as it is and must find nothing.  Then, for each mistake, its text
+is replaced (found exactly once, or this fails), the programs are built, and its hunts run until one
 catches it.  Prints a table: mistake, caught by.  Exits 1 if one was not caught.
 """
 
@@ -167,8 +168,13 @@ BUGS = {
          ("worker/guard.c", "        if (n == 1 && parent_is_gone(g)) {\n",
           "        if (n == 1 && parent_is_gone(g) && 0) {\n")],
         [ORPHANS]),
+    "jobs begin by constants, not by the beat": (
+        [("worker/runner/main.c", "r->config.dead_after_ms * 3 / 5", "6000")],
+        [("fencing: slow beat", ["tests/chaos/fencing.py",
+                                 "Long.test_a_slow_beat_hinders_no_job"])]),
     "a thawed worker begins at once": (
-        [("worker/dispatch.c", "    if (w->live.frozen)\n        return;\n", "")],
+        [("worker/dispatch.c", "    if (w->ready.first == NULL || liveness_doubtful(w))\n",
+          "    if (w->ready.first == NULL)\n")],
         [("fencing: begins nothing", ["tests/chaos/fencing.py", "Quick.test_a_claim_that_was_lost_"
                                       "before_it_was_heard_of_begins_nothing"])]),
 }

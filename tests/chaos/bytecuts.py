@@ -3,12 +3,13 @@
 
     bytecuts.py [--stride N] [--jobs N] [--only SESSION,...]
 
-A session is a few jobs pushed to an idle worker; it is repeated with the wire cut after 1, 2, 3, ...
-bytes of requests, then of replies, until a session ends before its cut comes.  No process dies here,
-so not one handler may run once more than it must.  --stride N takes every Nth byte, beginning with
-one chosen by the session.  The session "handshake" begins with a reset, so that its bytes are those
-of a new connection; it is long (the scripts are loaded), so it takes 16 times the stride.  --jobs worlds share the work: most
-of the time is spent by workers that wait before they connect again.
+A session is a few jobs pushed to an idle worker; it is repeated with the wire cut after 1, 2, 3,
+... bytes of requests, then of replies, until a session ends before its cut comes.  No process dies
+here, so not one handler may run once more than it must.  --stride N takes every Nth byte, beginning
+with one chosen by the session.  The session "handshake" begins with a reset, so that its bytes are
+those of a new connection; it is long (the scripts are loaded), so it takes 16 times the stride.
+--jobs worlds share the work: most of the time is spent by workers that wait before they connect
+again.
 """
 
 import argparse
@@ -72,7 +73,7 @@ class Cutter:
     def session(self, name, way, count):
         """One session with a cut; True if the cut came before the session was over."""
         self.number += 1
-        where = "%s, cut after %d bytes of %ss" % (name, count, way)
+        where = "%s, cut after %d bytes of the %s" % (name, count, way)
         jobs, everything = self.make(SESSIONS[name])
         self.wait_steady(where)
         if name == "handshake":
@@ -140,7 +141,7 @@ class Cutter:
     def sweep(self, name, way, first, step):
         """The cuts of a session in one way after `first`, first + step, ... bytes; how many."""
         count, cuts, beyond = first, 0, 0
-        while beyond < 3:  # a beat may have been among the bytes, so one alone is no proof of the end
+        while beyond < 3:  # a beat may have been among the bytes: one alone proves no end
             beyond = 0 if self.session(name, way, count) else beyond + 1
             cuts += 1
             count += step

@@ -6,9 +6,9 @@
 --only  groups of faults: process, redis, wire, cut (which lets Redis go back in time)
 --keep  leave the directory of the run behind
 
-A run is a number of episodes of about half a minute.  Each has its own Redis, workers and seed, ends
-with a system at rest, and is then checked.  Prints the seed first; the same seed makes the same
-choices, though not the same timing.  Exits 1 if a check found anything.
+A run is a number of episodes of about half a minute.  Each has its own Redis, workers and seed,
+ends with a system at rest, and is then checked.  Prints the seed first; the same seed makes the
+same choices, though not the same timing.  Exits 1 if a check found anything.
 """
 
 import argparse
@@ -41,7 +41,8 @@ class Episode:
 
     def _choose(self, rng):
         return {"workers": rng.choice((1, 2, 2, 2)), "shared_state": rng.random() < 0.4,
-                "runners": rng.randint(2, 5), "aof": "everysec" if "cut" in self.groups else "always",
+                "runners": rng.randint(2, 5),
+                "aof": "everysec" if "cut" in self.groups else "always",
                 "reply_timeout": rng.choice(("1s", "4s"))}
 
     def run(self):

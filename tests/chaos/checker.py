@@ -1,6 +1,7 @@
 """Proves from the ledgers and from Redis that the promise was kept.
 
-Each check has a name, which a finding carries; `caught by` in the table of planted bugs is that name.
+Each check has a name, which a finding carries; `caught by` in the table of planted bugs is that
+name.
 """
 
 import collections
@@ -252,8 +253,8 @@ class Checker:
             if index is None or ended or self.explainer.unheard_in(index, *window) or \
                     any(at - 120 < back < at for back in self.explainer.back):
                 continue  # one that was never ready had not begun to work when it was ended
-            self.find("silence", None, "worker%d declared worker%d dead at %.3f, which was heard" % (
-                who, index, at))
+            self.find("silence", None, "worker%d declared worker%d dead at %.3f, which was heard"
+                      % (who, index, at))
 
     # -- for a failure --
 

@@ -1,9 +1,10 @@
 """Why a job ran again: the faults that may be the reason, and no others.
 
-A run that did not end needs a reason: its process or its worker died, was stopped or cut off, or Redis
-went back in time.  A run that came to its end and was repeated needs a far better one: what killed it
-came in the instant between the handler's last line and the slot that keeps its outcome, or the claim
-was lost by silence, or Redis went back, or the journal was not there when it was needed.
+A run that did not end needs a reason: its process or its worker died, was stopped or cut off, or
+Redis went back in time.  A run that came to its end and was repeated needs a far better one: what
+killed it came in the instant between the handler's last line and the slot that keeps its outcome,
+or the claim was lost by silence, or Redis went back, or the journal was not there when it was
+needed.
 """
 
 import bisect
@@ -29,7 +30,7 @@ class Explainer:
 
     def worker_index(self, pid, at):
         for life in self.world.lives:
-            if life.pid == pid and life.began <= at and (life.ended is None or at <= life.ended + 1):
+            if life.pid == pid and life.began <= at <= (life.ended or at) + 1:
                 return life.index
         return None
 

@@ -20,7 +20,8 @@ class Fault(NamedTuple):
 
     def __str__(self):
         return "%.3f-%.3f %s%s%s%s" % (
-            self.begin, self.end, self.kind, "" if self.worker is None else " worker%d" % self.worker,
+            self.begin, self.end, self.kind,
+            "" if self.worker is None else " worker%d" % self.worker,
             " pids=%s" % ",".join(map(str, self.pids)) if self.pids else "",
             " " + self.text if self.text else "")
 

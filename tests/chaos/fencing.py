@@ -68,8 +68,8 @@ class Experiment(Case):
 
 class Quick(Experiment):
     def frozen_until_taken(self, late):
-        """A worker is frozen until the other has its job: (job, its runs).  `late`: its runner ends the
-        job meanwhile, so that its worker has an outcome to settle."""
+        """A worker is frozen until the other has its job: (job, which worker, since when).
+        `late`: its runner ends the job meanwhile, so that its worker has an outcome to settle."""
         world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s")
         job = self.push(1200 if late else 4000, keep=600, reply_to=True,
                         on_success="other")
@@ -100,7 +100,7 @@ class Quick(Experiment):
         wait_until(lambda: self.world.redis.client.hlen(companion(ONE, "run")) == 0,
                    what="the settlement by the second worker")
         self.thaw(frozen, begin)
-        self.world.workers[frozen].wait_log("lost=1|settled too late|claim was lost")
+        self.world.workers[frozen].wait_log("lost=[1-9]|settled too late|claim was lost")
         self.assert_second_settled(job)
         self.assertEqual(2, self.counted_done())  # the job and what followed it
         self.judge()
@@ -118,7 +118,7 @@ class Quick(Experiment):
     def test_an_outcome_that_comes_while_another_runs_it_changes_nothing(self):
         job, frozen, begin = self.frozen_until_taken(late=True)
         self.thaw(frozen, begin)
-        self.world.workers[frozen].wait_log("lost=1|settled too late|claim was lost")
+        self.world.workers[frozen].wait_log("lost=[1-9]|settled too late|claim was lost")
         self.assert_second_settled(job)
         self.judge()
 
@@ -129,27 +129,45 @@ class Quick(Experiment):
         self.assertEqual("stop", self.runs(job)[0].what)
         self.judge()
 
-    def test_a_claim_that_was_lost_before_it_was_heard_of_begins_nothing(self):
-        world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s")
-        first, second = world.workers
+    def claimed_unheard(self, **settings):
+        """A job that the first worker claimed without hearing of it: self.cut() comes between."""
+        world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s", **settings)
+        second = world.workers[1]
         second.signal(signal.SIGTSTP)
         second.wait_log("quiet")
         wait_until(lambda: world.redis.client.info("clients")["blocked_clients"] == 2,
                    what="the first worker alone to wait")
         begin = now()
-        first.stop()
+        self.cut()
         job = self.push(100)  # the claim behind its wait takes it
         wait_until(lambda: world.redis.client.hlen(companion(ONE, "run")) == 1, what="the claim")
         second.signal(signal.SIGCONT)
         run = self.wait_runs(job, 1, ended=True)[0]
         self.assertEqual(second.pid, run.worker)
         self.wait_rest()
-        self.thaw(0, begin)
-        first.wait_log("reconciled lost=1")
+        return job, begin
+
+    def assert_ran_once(self, job):
+        self.world.workers[0].wait_log("reconciled lost=[1-9]")
         self.push(0)
         self.wait_rest()
         self.assertEqual(1, len(self.runs(job)))
         self.judge()
+
+    def test_a_claim_that_was_lost_before_it_was_heard_of_begins_nothing(self):
+        self.cut = lambda: self.world.workers[0].stop()
+        job, begin = self.claimed_unheard()
+        self.thaw(0, begin)
+        self.assert_ran_once(job)
+
+    def test_a_claim_whose_answer_came_too_late_begins_nothing(self):
+        def stall():
+            self.world.proxies[0].stall = {"reply"}
+        self.cut = stall
+        job, begin = self.claimed_unheard(reply_timeout="30s")
+        self.world.proxies[0].stall = set()
+        self.world.log.add("BlackHole", begin, 0)
+        self.assert_ran_once(job)
 
 
 class Long(Experiment):
@@ -195,6 +213,16 @@ class Long(Experiment):
             world.proxies[index].stall = set()
             world.log.add("BlackHole", begin, index)
         self.judge()
+
+    def test_a_slow_beat_hinders_no_job(self):
+        world = self.make(workers=1, runners=2, beat="9s", dead_after="40s", on_lost="stop")
+        slow = self.push(13000)
+        beats = world.redis.client.hgetall("bucketline:workers")
+        time.sleep(7)  # the last beat is older than what would be too old by default
+        quick = self.push(0)
+        self.wait_runs(quick, 1, ended=True)
+        self.assertEqual(beats, world.redis.client.hgetall("bucketline:workers"))
+        self.assertEqual("done", self.wait_runs(slow, 1, ended=True)[0].what)
 
     def declared_dead(self):
         return [line for worker in self.world.workers for line in worker.log().splitlines()

@@ -86,7 +86,7 @@ class Aof:
         return self.data.count(b"\r\n*") + 1
 
     def commands(self):
-        """The complete commands as Redis will read them: an unfinished transaction does not count."""
+        """The commands as Redis will read them: an unfinished transaction does not count."""
         block, inside = [], False
         for command in self._parse():
             name = command[0].upper()

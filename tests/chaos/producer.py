@@ -1,8 +1,8 @@
 """Producers: threads that push jobs by several clients and keep books of what Redis answered.
 
-Each push is one of "ok" (answered), "refused" (an error reply: nothing was stored) or "unknown" (the
-answer was lost: stored, or not).  Half of the producers push identical documents without an id; for
-those only how many there are can be known.
+Each push is one of "ok" (answered), "refused" (an error reply: nothing was stored) or "unknown"
+(the answer was lost: stored, or not).  Half of the producers push identical documents without an
+id; for those only how many there are can be known.
 """
 
 import json
@@ -240,7 +240,7 @@ class Producer(threading.Thread):
         return ["unknown"]
 
     def _by_enqueue(self, jobs):
-        """enqueue builds the document itself, so only the args can be compared with what was given."""
+        """enqueue builds the document itself, so only the args can be compared."""
         job = jobs[0]
         argv = [program("enqueue"), "--key", job.list, "--id", job.members["id"],
                 "--backoff", "fixed:0.1s"]

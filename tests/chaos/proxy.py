@@ -8,8 +8,8 @@
     proxy.refuse = True             # new connections are reset
     proxy.counts["request"]         # bytes that passed
 
-"request" is what the worker sends, "reply" what Redis answers.  All of it runs in one thread with an
-event loop of its own; the setters may be called from any thread.
+"request" is what the worker sends, "reply" what Redis answers.  All of it runs in one thread with
+an event loop of its own; the setters may be called from any thread.
 """
 
 import asyncio

@@ -3,8 +3,9 @@
 
     times.py [--only NAME,...] [--scale F]
 
-Every time is taken from the handlers' ledger and from the moment of the fault, by CLOCK_BOOTTIME, on
-an otherwise idle system.  --scale 0.2 does a fifth of the rounds.  Exits 1 if a promise is not kept.
+Every time is taken from the handlers' ledger and from the moment of the fault, by CLOCK_BOOTTIME,
+on an otherwise idle system.  --scale 0.2 does a fifth of the rounds.  Exits 1 if a promise is not
+kept.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""What chaos happens to: a Redis with an append-only file, one or two workers, each behind a wire of
-its own, and what starts, ends and repairs them.
+"""What chaos happens to: a Redis with an append-only file, one or two workers, each behind a wire
+of its own, and what starts, ends and repairs them.
 
 Processes end with the thread that started them (bl.py has the kernel see to that), so whoever calls
 in here must be a thread that lives as long as the world.
@@ -145,7 +145,7 @@ class World:
     # -- repairing, draining --
 
     def repair(self):
-        """Nothing is broken any more: the wire, Redis and its settings are whole, the workers run."""
+        """Nothing is broken any more: wire, Redis and its settings are whole, the workers run."""
         for proxy in self.proxies:
             proxy.repair()
         with self.redis_lock:
@@ -166,8 +166,8 @@ class World:
         client.execute_command("CLIENT", "UNPAUSE")
         client.execute_command("REPLICAOF", "NO", "ONE")
         client.config_set("maxmemory", 0)
-        client.execute_command("ACL", "SETUSER", USER, "on", "resetpass", ">" + PASSWORD, "~*", "&*",
-                               "+@all")
+        client.execute_command("ACL", "SETUSER", USER, "on", "resetpass", ">" + PASSWORD, "~*",
+                               "&*", "+@all")
         for key in self.keys():
             if client.type(key) == b"string":
                 client.delete(key)

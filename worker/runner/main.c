@@ -27,7 +27,6 @@ enum {
     EXIT_MEMORY = 71,
     EXIT_CONFIG = 78,
     CONFIG_MAX_BYTES = 4 * 1024 * 1024,
-    GOOD_BEAT_MS = 6000, /* with an older one no job may begin */
     GATE_WAIT_MS = 100,
     FLUSH_AFTER_US = 1000,
     LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once ... */
@@ -226,12 +225,13 @@ static void say_hello(struct runner *r)
     channel_flush(&r->channel, mono_us());
 }
 
-/* Is the worker still known to be the owner of its claims? */
+/* Is the worker still known to be the owner of its claims?  Its last good beat must be younger than
+ * three fifths of what makes others take them. */
 static bool may_begin(struct runner *r)
 {
     int64_t good =
         atomic_load_explicit(&slots_header(r->slots)->good_beat_boot_ms, memory_order_relaxed);
-    return good == 0 || job_clocks(r)->boot_ms - good < GOOD_BEAT_MS;
+    return good == 0 || job_clocks(r)->boot_ms - good < r->config.dead_after_ms * 3 / 5;
 }
 
 /* Reports of earlier jobs must not wait for one that may take long, nor die with it. */
