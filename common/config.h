@@ -75,6 +75,7 @@ struct config {
     char *state_dir; /* NULL = default place; "" = none (journal in memory only) */
     char *pidfile; /* NULL = none */
     char *user; /* NULL = stay who we are */
+    bool core_dumps; /* default false */
     enum on_lost on_lost;
     int64_t shutdown_timeout_ms; /* 8 s */
     int64_t grace_ms; /* 5 s between the soft signal and SIGKILL */

@@ -147,6 +147,10 @@ static const struct option table[] = {
     {.name = "user", .type = OPTION_TEXT, CONFIG(user), .example = "bucketline",
      .flags = OPTION_RESTART,
      .help = "Become this user before any handler is loaded, when started as root."},
+    {.name = "core_dumps", .type = OPTION_BOOL, CONFIG(core_dumps), .fallback = "false",
+     .flags = OPTION_RESTART,
+     .help = "Let crashes leave core files. They hold what is in the jobs, and the worker's the "
+             "password of Redis."},
     {.name = "on_lost", .type = OPTION_ENUM, CONFIG(on_lost), .choices = on_lost_choices,
      .fallback = "finish",
      .help = "What running jobs do when Redis is out of reach for 6 s: finish, or stop, which "

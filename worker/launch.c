@@ -3,17 +3,17 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "worker/child.h"
+#include "worker/harden.h"
 
 /* Descriptor numbers in the child. */
 enum { FD_FIRST = 3, FD_SECOND = 4, FD_THIRD = 5, FD_FOURTH = 6 };
-
-extern char **environ;
 
 int launch_config_fd(const struct config *cfg, struct err *err)
 {
@@ -93,16 +93,18 @@ int launch_runner(const struct config *cfg, int exe_fd, int config_fd, int slots
         {output[1], STDOUT_FILENO}, {output[1], STDERR_FILENO}, {pair[1], FD_FIRST},
         {slots_fd, FD_SECOND},      {config_fd, FD_THIRD},      {STDERR_FILENO, FD_FOURTH},
     };
+    char **env = harden_environment();
     const struct child_spec spec = {
         .exe_fd = exe_fd,
         .argv = (char *const *)argv,
-        .envp = environ,
+        .envp = env,
         .fds = fds,
         .fd_count = (int)ARRAY_COUNT(fds),
         .new_session = true,
         .die_with_parent = true,
     };
     int rc = child_start(&spec, ret_pid, err);
+    free(env);
     close(pair[1]);
     close(output[1]);
     if (rc < 0) {
@@ -134,10 +136,11 @@ int launch_describe(const struct config *cfg, int exe_fd, pid_t *ret_pid, int *r
         {STDERR_FILENO, STDERR_FILENO},
         {config_fd, FD_FIRST},
     };
+    char **env = harden_environment();
     const struct child_spec spec = {
         .exe_fd = exe_fd,
         .argv = (char *const *)argv,
-        .envp = environ,
+        .envp = env,
         .fds = fds,
         .fd_count = (int)ARRAY_COUNT(fds),
         .new_session = true,
@@ -145,6 +148,7 @@ int launch_describe(const struct config *cfg, int exe_fd, pid_t *ret_pid, int *r
     };
     if (rc == 0)
         rc = child_start(&spec, ret_pid, err);
+    free(env);
     close(ends[1]);
     if (config_fd >= 0)
         close(config_fd);
@@ -191,15 +195,17 @@ int launch_guard(const struct config *cfg, int exe_fd, int slots_fd, pid_t *ret_
         {slots_fd, FD_FIRST},
         {ends[0], FD_SECOND},
     };
+    char **env = harden_environment();
     const struct child_spec spec = {
         .exe_fd = exe_fd,
         .argv = (char *const *)argv,
-        .envp = environ,
+        .envp = env,
         .fds = fds,
         .fd_count = (int)ARRAY_COUNT(fds),
         .new_session = true,
     };
     int rc = child_start(&spec, ret_pid, err);
+    free(env);
     close(ends[0]);
     if (rc < 0) {
         close(ends[1]);

@@ -17,6 +17,7 @@
 #include "worker/check.h"
 #include "worker/child.h"
 #include "worker/guard.h"
+#include "worker/harden.h"
 #include "worker/lifecycle.h"
 #include "worker/pidfile.h"
 #include "worker/privileges.h"
@@ -271,6 +272,7 @@ static int with_redis(struct config *cfg, const struct arguments *a, const char 
         return EX_OSERR;
     }
     int code = change_user(cfg);
+    harden_process(cfg->core_dumps); /* after that: a change of user undoes it */
     if (code == -1)
         code = a->check ? check_run(cfg, &url, exe_fd) : run(cfg, &url, exe_fd, a);
     close(exe_fd);

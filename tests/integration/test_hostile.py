@@ -249,10 +249,12 @@ class Hostile(Case):
         self.skipTest("as root it would end this machine's processes, else all of this user's")
 
     def test_everything_at_once(self):
+        # Not "scribble": among short jobs it hides who of the last ones was running.
+        plugin = {name: row for name, row in PLUGIN.items() if name != "scribble"}
         self.start({"p." + name: dict({"exec": argv}, **settings)
                     for name, (argv, settings, _, _) in PROGRAM.items()})
         self.neighbours(60)
-        for name in PLUGIN:
+        for name in plugin:
             self.push_hostile("hostile", {"do": name}, id=name,
                               timeout=0.5 if PLUGIN[name][0] == TIMEOUT else 60)
             self.neighbours(3)
@@ -260,7 +262,7 @@ class Hostile(Case):
             self.push_hostile("p." + name, id="p." + name,
                               timeout=0.5 if PROGRAM[name][2] == TIMEOUT else 60)
             self.neighbours(3)
-        for name, (end, _) in PLUGIN.items():
+        for name, (end, _) in plugin.items():
             with self.subTest(name):
                 self.check_end(end, id=name)
         for name, (_, _, end, _) in PROGRAM.items():

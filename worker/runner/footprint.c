@@ -16,6 +16,8 @@
 
 extern char **environ;
 
+enum { RESTORER = 0x04000000 }; /* SA_RESTORER, which the headers do not tell */
+
 static mode_t umask_now(void)
 {
     mode_t now = umask(077);
@@ -69,6 +71,12 @@ static bool in_dir(const char *path, dev_t dev, ino_t ino)
     dev_t now_dev;
     ino_t now_ino;
     return dir_now(path, &now_dev, &now_ino) && now_dev == dev && now_ino == ino;
+}
+
+static bool has_children(void)
+{
+    siginfo_t info;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 static void take_environment(struct footprint *f)
@@ -125,7 +133,8 @@ void footprint_take(struct footprint *f, int socket_fd)
     f->threads = thread_links();
     f->first_free_fd = first_free_fd();
     long hz = sysconf(_SC_CLK_TCK);
-    f->ticks = (uint64_t)(boot_ms() * (hz > 0 ? hz : 100) / 1000) + 1;
+    if (has_children())
+        f->ticks = (uint64_t)(boot_ms() * (hz > 0 ? hz : 100) / 1000) + 1;
     take_environment(f);
 }
 
@@ -144,7 +153,8 @@ static bool same_action(const struct footprint *f, int sig)
     const struct sigaction *then = &f->actions[sig];
     if (sigaction(sig, NULL, &now) == -1)
         return true;
-    return now.sa_handler == then->sa_handler && now.sa_flags == then->sa_flags;
+    const int ours = ~RESTORER; /* the C library adds it when an action is set again */
+    return now.sa_handler == then->sa_handler && (now.sa_flags & ours) == (then->sa_flags & ours);
 }
 
 static bool same_mask(const struct footprint *f)
@@ -217,12 +227,6 @@ const char *footprint_changed(const struct footprint *f)
     if (fd == -1 || fd - f->first_free_fd > FOOTPRINT_LEAKED)
         return "leaked descriptors";
     return NULL;
-}
-
-static bool has_children(void)
-{
-    siginfo_t info;
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 static bool is_older(void *arg, pid_t pid)

@@ -38,7 +38,9 @@ struct footprint {
     int death_signal;
     uint64_t threads; /* links of /proc/self/task; 0 = unknown */
     int first_free_fd;
-    uint64_t ticks; /* processes started later are no helpers of a plugin's setup() */
+    uint64_t
+        ticks; /* processes started at or after it are no helpers of a plugin's setup(); 0 = there
+                     * are none */
     char **variables; /* where environ pointed */
     char **names; /* a copy of the pointers; NULL ends them */
     char **texts; /* copies of what they pointed to */

@@ -89,6 +89,57 @@ static char *check_file(const char *path)
     return why;
 }
 
+/* NULL = nobody else can put another file in the place of one in `dir`.  Sticky: others may add, not
+ * replace.  A group that is ours or root's is trusted. */
+static char *check_directory(const char *dir)
+{
+    struct stat st;
+    if (stat(dir, &st) == -1)
+        return xasprintf("its directory %s: %s", dir, strerror(errno));
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return xasprintf("its directory %s belongs to uid %u, and must belong to root or to uid %u",
+                         dir, (unsigned)st.st_uid, (unsigned)geteuid());
+    bool group = (st.st_mode & S_IWGRP) != 0 && st.st_gid != 0 && st.st_gid != getegid();
+    if ((group || (st.st_mode & S_IWOTH) != 0) && (st.st_mode & S_ISVTX) == 0)
+        return xasprintf("others may write to its directory %s (mode %04o)", dir,
+                         (unsigned)(st.st_mode & 07777));
+    return NULL;
+}
+
+/* Every directory above an absolute path. */
+static char *check_directories(const char *path)
+{
+    char *why = NULL;
+    char *dir = xstrdup(path);
+    for (char *slash = strrchr(dir, '/'); slash != NULL && why == NULL; slash = strrchr(dir, '/')) {
+        slash[slash == dir] = '\0';
+        why = check_directory(dir);
+        if (slash == dir)
+            break;
+    }
+    free(dir);
+    return why;
+}
+
+/* The way to the file as it is written and, past symbolic links, as it is.  `*ret_real` (caller owns)
+ * is what is then loaded: nobody else can change it. */
+static char *check_way(const char *path, char **ret_real)
+{
+    char *real = realpath(path, NULL);
+    if (real == NULL)
+        return xstrdup(strerror(errno));
+    char *why = path[0] == '/' ? check_directories(path) : NULL;
+    if (why == NULL)
+        why = check_directories(real);
+    if (why == NULL)
+        why = check_file(real);
+    if (why == NULL)
+        *ret_real = real;
+    else
+        free(real);
+    return why;
+}
+
 /* The header only: whether the rest can be read at all. */
 static char *check_table(const struct bl_plugin *t)
 {
@@ -203,14 +254,16 @@ static void add_table(struct plugins *p, int index)
 static void load_one(struct plugins *p, int index, const struct config *c, bool setup)
 {
     struct plugin *m = &p->items[index];
-    m->error = check_file(m->path);
+    char *real = NULL;
+    m->error = check_way(m->path, &real);
     if (m->error != NULL)
         return;
-    void *handle = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
-    if (handle == NULL) {
-        m->error = dl_reason(m->path);
+    void *handle = dlopen(real, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL)
+        m->error = dl_reason(real);
+    free(real);
+    if (handle == NULL)
         return;
-    }
     const struct bl_plugin *t = dlsym(handle, "bl_plugin");
     if (t == NULL)
         m->error = xstrdup("it exports no symbol \"bl_plugin\"");

@@ -33,7 +33,6 @@ enum {
 struct program {
     struct job *job;
     pid_t pid;
-    uint64_t start_ticks;
     int ends[PIPES]; /* ours; -1 = closed */
     int theirs[PIPES]; /* until it is started */
     size_t fed; /* bytes of args written */
@@ -105,8 +104,6 @@ static int start(struct program *p, const struct config_handler *h, struct err *
         rc = child_start(&spec, &p->pid, err);
     if (rc < 0)
         atomic_store(&j->runner->page->program_pgid, 0);
-    else
-        p->start_ticks = child_start_ticks(p->pid);
     for (int i = 0; i < PIPES; i++)
         close_end(&p->theirs[i]);
     sandbox_done(&box);
@@ -232,8 +229,8 @@ static void clean_up(struct program *p, struct child_end *ret_end)
     child_kill_group(p->pid, 0, SIGKILL);
     child_reap(p->pid, ret_end);
     atomic_store(&p->job->runner->page->program_pgid, 0);
-    /* A helper that a plugin's setup started is older than the program, what it left is not. */
-    int killed = footprint_kill_children(p->start_ticks);
+    /* A helper that a plugin's setup() started stays. */
+    int killed = footprint_kill_children(p->job->runner->footprint.ticks);
     if (killed > 0)
         log_msg(LOG_INFO, "killed what a program left behind", KV_INT("processes", killed),
                 KV_SPAN("job", p->job->wire.id), KV_SPAN("type", p->job->wire.type));
