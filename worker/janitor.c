@@ -61,7 +61,7 @@ static void on_oldest(void *arg, const struct redisReply *reply)
         if (!too_old(q, record, now))
             break;
         buf_clear(&cmd);
-        store_cmd_take(&cmd, &q->keys, PLACE_DEAD, record, PLACE_DEAD, (struct span){0}, true);
+        store_cmd_take(&cmd, &q->keys, PLACE_DEAD, record, PLACE_DEAD, (struct span){0}, -1);
         if (redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL) < 0)
             break;
         removed++;
@@ -98,7 +98,7 @@ static int64_t cap_dead(struct worker *w, struct queue *q, int64_t now_mono_ms)
 
 /* ---- parked ---- */
 
-bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record)
+bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record, int64_t index)
 {
     struct record r;
     int64_t now = wall_ms();
@@ -115,7 +115,7 @@ bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span reco
     record_add_failure(&r, &f, &storage);
     r.dead_at_ms = now;
     record_write(&moved, &r);
-    store_cmd_take(&cmd, &q->keys, PLACE_PARKED, record, PLACE_DEAD, buf_span(&moved), true);
+    store_cmd_take(&cmd, &q->keys, PLACE_PARKED, record, PLACE_DEAD, buf_span(&moved), index);
     bool sent = redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL) == 0;
     if (sent)
         log_msg(LOG_WARN, "parked too long, now a dead letter", KV_STR("id", r.id),
