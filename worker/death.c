@@ -55,7 +55,7 @@ static void judge(struct runner *r, const struct child_end *end)
 {
     struct err err = {0};
     if (r->fd != -1)
-        (void)runner_read(r, &err); /* to its end; whatever it is, it is dead */
+        (void)runner_read(r, true, &err); /* whatever it says, it is dead */
     runner_sweep(r);
     runner_revoke(r, pool_back_to_ready);
     while (r->jobs.first != NULL)

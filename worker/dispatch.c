@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/slots_out.h"
 #include "common/crash_point.h"
 #include "worker/frames.h"
 #include "worker/settle.h"
@@ -136,11 +137,32 @@ void dispatch_read_slot(const struct slot *s, const struct buf *message, struct 
         e->failure.message = buf_span(message);
 }
 
+void dispatch_read_out(const char *state_dir, const struct incarnation *inc, int block, int slot,
+                       struct claim *c)
+{
+    struct buf storage = BUF_INIT;
+    struct slots_out out;
+    struct err err = {0};
+    if (slots_out_read(state_dir, inc->hex, block, slot, c->seq, &storage, &out, &err) == 0) {
+        buf_add_span(&c->message, out.message);
+        buf_add_span(&c->result, out.result);
+        buf_add_span(&c->stderr_tail, out.stderr_tail);
+    } else {
+        log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
+                KV_STR("error", err.text));
+    }
+    buf_done(&storage);
+}
+
 void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
 {
     struct slot *s = slots_get(w->slots, c->block, c->slot);
     struct ending e = ENDING_INIT;
     char text[SLOT_MESSAGE_BYTES];
+    /* The frames that say it come first, unless its socket broke. */
+    if (s->has_out && c->result.len + c->message.len + c->stderr_tail.len == 0 &&
+        w->state_dir != NULL)
+        dispatch_read_out(w->state_dir, &w->inc, c->block, c->slot, c);
     dispatch_read_slot(s, &c->message, &e, text);
     e.failure.stderr_tail = buf_span(&c->stderr_tail);
     int64_t us = s->returned_us - s->begun_us;

@@ -7,7 +7,6 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
-#include "common/slots_out.h"
 #include "worker/dispatch.h"
 #include "worker/finish.h"
 #include "worker/intake.h"
@@ -174,25 +173,6 @@ static struct slot *journal_slot(const struct recovery *r, uint64_t seq, int *re
     return NULL;
 }
 
-/* Result and full message of a job that had returned, into the claim. */
-static void read_out(struct recovery *r, int block, int index, struct claim *c)
-{
-    struct buf storage = BUF_INIT;
-    struct slots_out out;
-    struct err err = {0};
-    int rc = slots_out_read(r->worker->state_dir, r->inc.hex, block, index, c->seq, &storage, &out,
-                            &err);
-    if (rc == 0) {
-        buf_add_span(&c->message, out.message);
-        buf_add_span(&c->result, out.result);
-        buf_add_span(&c->stderr_tail, out.stderr_tail);
-    } else {
-        log_msg(LOG_WARN, "what a finished job said is lost, its outcome is not",
-                KV_STR("error", err.text));
-    }
-    buf_done(&storage);
-}
-
 /* How did the dead worker's job end?  Without a journal nobody knows whether it had begun. */
 static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BYTES],
                   struct ending *e)
@@ -209,7 +189,7 @@ static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BY
     switch (state) {
     case SLOT_RETURNED:
         if (s->has_out && r->worker->state_dir != NULL)
-            read_out(r, block, index, c);
+            dispatch_read_out(r->worker->state_dir, &r->inc, block, index, c);
         dispatch_read_slot(s, &c->message, e, text);
         e->failure.stderr_tail = buf_span(&c->stderr_tail);
         return;
