@@ -154,6 +154,10 @@ PASSINGS ?= 1,2,5
 crash-points: points ## kill at every named point of a job's life, at its PASSINGS (1,2,5)
 	$(Q)$(PYTHON) tests/points/matrix.py -v --passings $(PASSINGS)
 
+.PHONY: fail-calls
+fail-calls: all ## let memory, reads, writes, forks and files fail at the n-th call
+	$(Q)$(PYTHON) tests/points/failures.py -v
+
 # ---- first run --------------------------------------------------------------------------------
 
 .PHONY: deps run demo
