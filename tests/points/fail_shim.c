@@ -15,7 +15,6 @@
  *
  * Errors are given only to what could get them: sockets, files.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -201,14 +200,13 @@ int pipe2(int ends[2], int flags)
     return (int)syscall(SYS_pipe2, ends, flags);
 }
 
+pid_t __fork(void);
+
 pid_t fork(void)
 {
-    static pid_t (*real)(void);
     if (kind == K_FORK && due())
         FAIL(EAGAIN);
-    if (real == NULL)
-        real = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
-    return real();
+    return __fork();
 }
 
 void *__libc_malloc(size_t n);

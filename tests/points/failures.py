@@ -46,7 +46,7 @@ GOOD_ENDS = (-signal.SIGABRT, 70, 71, 75, 78)
 def build_shim(directory):
     path = os.path.join(directory, "fail_shim.so")
     subprocess.run([os.environ.get("CC") or "cc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o",
-                    path, os.path.join(ROOT, "tests/points/fail_shim.c"), "-ldl"], check=True)
+                    path, os.path.join(ROOT, "tests/points/fail_shim.c")], check=True)
     return path
 
 
@@ -76,6 +76,8 @@ class Failing:
         if self.where == "runner":
             # What was begun in a runner that ended badly runs again; one at a time fails.
             life.extra_any = 1 if self.every == 0 and self.failed else 0
+            if self.what in ("fork", "nofiles"):
+                life.may_fail.append("program")  # it could not be started
         if not worker.running:
             self.died(worker)
             worker = self.case.worker(self.redis, life.config(
