@@ -154,7 +154,10 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
     if (store_classify(reply, NULL) != STORE_OK || reply->type != REDIS_REPLY_ARRAY)
         return; /* a wrong type is reported by the scripts that write there */
     int room = dispatch_idle_runners(w) - w->ready.count;
-    int taken = 0, moved = 0;
+    int taken = 0, moved = 0, asked = q->parked_page;
+    size_t all_bytes = 0;
+    for (size_t i = 0; i < reply->elements; i++)
+        all_bytes += reply->element[i]->len;
     for (size_t i = 0; i < reply->elements && taken < room && worker_claiming(w); i++) {
         struct span bytes = {reply->element[i]->str, (size_t)reply->element[i]->len};
         int64_t index = q->parked_cursor + (int64_t)i;
@@ -163,8 +166,9 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
         else
             moved += janitor_parked_too_long(w, q, bytes, index);
     }
-    bool more = reply->elements == PARKED_PAGE;
-    q->parked_cursor = more ? q->parked_cursor + PARKED_PAGE - taken - moved : 0;
+    bool more = reply->elements == (size_t)asked;
+    q->parked_cursor = more ? q->parked_cursor + asked - taken - moved : 0;
+    q->parked_page = queue_page_next(asked, all_bytes, PARKED_PAGE);
     if (more || taken > 0)
         q->parked_mono_ms = now + 100;
     worker_wake(w);
@@ -177,7 +181,7 @@ static int64_t look_at_parked(struct worker *w, struct queue *q, int64_t now_mon
     if (now_mono_ms < q->parked_mono_ms)
         return q->parked_mono_ms;
     struct buf cmd = BUF_INIT;
-    store_cmd_parked_page(&cmd, &q->keys, q->parked_cursor, q->parked_cursor + PARKED_PAGE - 1);
+    store_cmd_parked_page(&cmd, &q->keys, q->parked_cursor, q->parked_cursor + q->parked_page - 1);
     q->parked_under_way = redis_link_send(w->main, buf_span(&cmd), on_parked_page, q) == 0;
     buf_done(&cmd);
     return INT64_MAX;

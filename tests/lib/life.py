@@ -144,7 +144,7 @@ class Life:
         self.begins[id] = {1: 1}
         client.lpush("{queue:default}:parked", wrap(
             self.document(id).encode(), id=id, uid="00" * 16 + ":1", reason="unknown-type",
-            parked_at_ms=1))
+            parked_at=1))
 
     # ---- what happened ----
 
