@@ -203,6 +203,15 @@ PASSINGS ?= 1,2,5
 crash-points: points ## kill at every named point of a job's life, at its PASSINGS (1,2,5)
 	$(Q)$(PYTHON) tests/points/matrix.py -v --passings $(PASSINGS)
 
+.PHONY: redis-time
+WAITING ?= 1000000
+redis-time: all ## how long each script holds Redis, with WAITING (1,000,000) jobs in it
+	$(Q)$(PYTHON) tests/limits/redis_time.py --waiting $(WAITING)
+
+.PHONY: fail-calls
+fail-calls: all ## let memory, reads, writes, forks and files fail at the n-th call
+	$(Q)$(PYTHON) tests/points/failures.py -v
+
 # ---- first run --------------------------------------------------------------------------------
 
 .PHONY: deps run demo

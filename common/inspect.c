@@ -188,14 +188,16 @@ static int read_page(struct walk *w, int64_t total, int64_t position, int64_t co
     return rc;
 }
 
-/* What the callback says of one record, INSPECT_KEEP for one it is not asked about. */
-static int visit(struct walk *w, struct span bytes, int64_t due_ms, struct err *err)
+/* What the callback says of one record, the `position`th of the walk, INSPECT_KEEP for one it is not asked about. */
+static int visit(struct walk *w, struct span bytes, int64_t due_ms, int64_t position,
+                 struct err *err)
 {
     struct inspect_letter l = {
         .queue = w->queue,
         .place = w->place,
         .bytes = bytes,
         .due_ms = due_ms,
+        .index = w->order == INSPECT_OLDEST_FIRST ? -(position + 1) : position,
     };
     read_letter(&l, &w->storage);
     if (!passes(w->filter, &l))
@@ -205,8 +207,8 @@ static int visit(struct walk *w, struct span bytes, int64_t due_ms, struct err *
 
 /* Visits the records of a page in the walk's order.  Returns as the callback; `*ret_kept` counts
  * those that still lie there, `*ret_bytes` all bytes. */
-static int visit_page(struct walk *w, const redisReply *page, int64_t *ret_kept, size_t *ret_bytes,
-                      struct err *err)
+static int visit_page(struct walk *w, const redisReply *page, int64_t position, int64_t *ret_kept,
+                      size_t *ret_bytes, struct err *err)
 {
     size_t step = is_zset(w->place) ? 2 : 1;
     size_t count = page->elements / step;
@@ -219,7 +221,8 @@ static int visit_page(struct walk *w, const redisReply *page, int64_t *ret_kept,
         struct span record = reply_span(page->element[at]);
         struct span due = step == 2 ? reply_span(page->element[at + 1]) : (struct span){0};
         bytes += record.len;
-        rc = visit(w, record, due.len > 0 ? (int64_t)strtod(due.ptr, NULL) : 0, err);
+        rc = visit(w, record, due.len > 0 ? (int64_t)strtod(due.ptr, NULL) : 0,
+                   position + (int64_t)i, err);
         if (rc == INSPECT_KEEP)
             kept++;
         else if (rc != INSPECT_REMOVED)
@@ -258,7 +261,7 @@ static int walk_pages(struct walk *w, struct err *err)
         int64_t kept = 0;
         size_t bytes = 0;
         bool empty = page->elements == 0;
-        rc = visit_page(w, page, &kept, &bytes, err);
+        rc = visit_page(w, page, position, &kept, &bytes, err);
         redis_reply_free(page);
         if (empty)
             break;

@@ -46,6 +46,7 @@ struct inspect_letter {
     const char *id; /* record's, else the document's; "" = none */
     const char *type; /* "" = unknown */
     int64_t due_ms; /* scheduled and retry; else 0 */
+    int64_t index; /* in a list, about: as LINDEX counts, from the end where the walk began */
 };
 
 struct inspect_filter {

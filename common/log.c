@@ -1,18 +1,16 @@
 #include "common/log.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log_sink.h"
 
 /* LIMIT: of one value.  A line longer than a pipe's buffer would be cut between processes. */
 enum { VALUE_BYTES = 8 * 1024 };
 
 static enum log_level current_level = LOG_WARN;
 static enum log_format current_format = LOG_LOGFMT;
-static int current_fd = STDERR_FILENO;
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *const format_names[] = {"logfmt", "json"};
@@ -51,11 +49,12 @@ void log_setup(enum log_level level, enum log_format format)
 {
     current_level = level;
     current_format = format;
+    log_sink_open();
 }
 
 void log_to(int fd)
 {
-    current_fd = fd;
+    log_sink_to(fd);
 }
 
 enum log_level log_get_level(void)
@@ -165,27 +164,27 @@ void log_render(struct buf *out, int64_t now_wall_ms, enum log_format format, en
     buf_add_char(out, '\n');
 }
 
-/* One write(2) unless the system takes only a part.  A line that cannot be written is dropped: a
- * full log must not stop a worker. */
+/* Lines that were dropped before this one, told in front of it. */
+static void tell_dropped(struct buf *out, uint64_t count)
+{
+    const struct log_kv kvs[] = {KV_INT("lines", count), {.key = NULL}};
+    log_render(out, wall_ms(), current_format, LOG_WARN, "log lines were dropped: nobody read them",
+               kvs);
+}
+
+/* A line that cannot be written is dropped: a full log must not stop a worker. */
 void log_write(enum log_level level, const char *msg, const struct log_kv *kvs)
 {
     if (!log_on(level))
         return;
-    int saved = errno;
     struct buf line = BUF_INIT;
+    uint64_t dropped = log_sink_take_dropped();
+    if (dropped > 0)
+        tell_dropped(&line, dropped);
     log_render(&line, wall_ms(), current_format, level, msg, kvs);
-    size_t done = 0;
-    while (done < line.len) {
-        ssize_t n = write(current_fd, line.data + done, line.len - done);
-        if (n == -1) {
-            if (errno == EINTR)
-                continue;
-            break;
-        }
-        done += (size_t)n;
-    }
+    if (!log_sink_write(buf_span(&line)))
+        log_sink_add_dropped(dropped);
     buf_done(&line);
-    errno = saved;
 }
 
 bool log_gate(struct log_gate *g, int64_t now_mono_ms, int64_t every_ms, int64_t *ret_skipped)

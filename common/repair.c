@@ -62,12 +62,12 @@ static int call_count(struct redis_client *client, struct span command, int64_t 
 }
 
 static int take(struct redis_client *client, const struct inspect_letter *letter, struct span moved,
-                enum inspect_order order, bool *ret_done, struct err *err)
+                bool *ret_done, struct err *err)
 {
     struct buf command = BUF_INIT;
     int64_t count = 0;
     store_cmd_take(&command, letter->queue, letter->place, letter->bytes, PLACE_WAITING, moved,
-                   order == INSPECT_OLDEST_FIRST);
+                   letter->index);
     int rc = call_count(client, buf_span(&command), &count, err);
     if (rc == 0)
         *ret_done = count > 0;
@@ -75,23 +75,23 @@ static int take(struct redis_client *client, const struct inspect_letter *letter
     return rc;
 }
 
-int repair_retry(struct redis_client *client, const struct inspect_letter *letter,
-                 enum inspect_order order, bool *ret_done, struct err *err)
+int repair_retry(struct redis_client *client, const struct inspect_letter *letter, bool *ret_done,
+                 struct err *err)
 {
     struct buf record = BUF_INIT;
     int rc = repair_record(letter, &record, err);
     if (rc == 0 && record.len == 0)
         rc = err_set(err, ERR_SYNTAX, "it holds nothing that could be run");
     if (rc == 0)
-        rc = take(client, letter, buf_span(&record), order, ret_done, err);
+        rc = take(client, letter, buf_span(&record), ret_done, err);
     buf_done(&record);
     return rc;
 }
 
-int repair_remove(struct redis_client *client, const struct inspect_letter *letter,
-                  enum inspect_order order, bool *ret_done, struct err *err)
+int repair_remove(struct redis_client *client, const struct inspect_letter *letter, bool *ret_done,
+                  struct err *err)
 {
-    return take(client, letter, (struct span){0}, order, ret_done, err);
+    return take(client, letter, (struct span){0}, ret_done, err);
 }
 
 int repair_pause(struct redis_client *client, const struct store_queue *queue, const char *why,

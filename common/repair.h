@@ -23,11 +23,11 @@ MUST_CHECK int repair_record(const struct inspect_letter *letter, struct buf *ou
 /* Puts a letter back to the left end of its queue's list.  `*ret_done` false = it was not there any
  * more.  Errors as repair_record(), or of Redis. */
 MUST_CHECK int repair_retry(struct redis_client *client, const struct inspect_letter *letter,
-                            enum inspect_order order, bool *ret_done, struct err *err);
+                            bool *ret_done, struct err *err);
 
 /* Removes a letter for good; `*ret_done` as above. */
 MUST_CHECK int repair_remove(struct redis_client *client, const struct inspect_letter *letter,
-                             enum inspect_order order, bool *ret_done, struct err *err);
+                             bool *ret_done, struct err *err);
 
 /* While paused nothing is claimed; what runs, runs on.  `why` is shown to people. */
 MUST_CHECK int repair_pause(struct redis_client *client, const struct store_queue *queue,

@@ -74,7 +74,8 @@ int slots_out_write(const char *dir, const char *incarnation, int runner, int sl
 /* Appends the whole file to `storage`, up to what a file of ours can hold. */
 static int read_file(const char *path, struct buf *storage, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* O_NONBLOCK: should somebody have put a FIFO there, it must not hold the loop. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd == -1 && errno == ENOENT)
         return err_set(err, ERR_NOT_FOUND, "there is no %s", path);
     if (fd == -1)

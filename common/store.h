@@ -301,12 +301,12 @@ MUST_CHECK int store_read_scan(const struct redisReply *reply, struct store_scan
 /* HMGET run token...: array of bulk or nil. */
 void store_cmd_get_run(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                        const uint64_t *seqs, int count);
-/* Parked records `start`..`stop` (LRANGE) and taking one of them straight into run: reply 1, or 0 if
- * it is not parked any more; STORE_DUPTOKEN as for a claim. */
+/* Parked records `start`..`stop` (LRANGE) and taking one of them, seen at `index`, straight into run:
+ * reply 1, or 0 if it is not parked any more; STORE_DUPTOKEN as for a claim. */
 void store_cmd_parked_page(struct buf *out, const struct store_queue *q, int64_t start,
                            int64_t stop);
 void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
-                      uint64_t seq, struct span record);
+                      uint64_t seq, struct span record, int64_t index);
 
 /* ---- producing --------------------------------------------------------------------------- */
 
@@ -339,11 +339,11 @@ void store_cmd_page(struct buf *out, const struct store_queue *q, enum store_pla
                     int64_t stop);
 /* Takes the one record equal to `record` from a place (not PLACE_WAITING or PLACE_RUNNING: nothing
  * scans the queue's list, and only a token takes a job out of `run`) and pushes `moved` to the left
- * end of the queue's list, or of `to`; an empty `moved` = removes it for good.  `oldest_first`
- * looks from the right end of a list: the far cheaper way for what stands there.  Reply 1, or 0 if
- * it is not there. */
+ * end of the queue's list, or of `to`; an empty `moved` = removes it for good.  `index`
+ * says where in a list it was seen (as LINDEX counts): it is looked for from the nearer end.  Reply 1,
+ * or 0 if it is not there. */
 void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_place from,
-                    struct span record, enum store_place to, struct span moved, bool oldest_first);
+                    struct span record, enum store_place to, struct span moved, int64_t index);
 /* Removes the oldest dead letters above `keep`, at most STORE_BATCH_MAX at once.  Reply: how many. */
 void store_cmd_trim(struct buf *out, const struct store_queue *q, int64_t keep);
 /* While paused nothing is claimed.  `why` is for people. */

@@ -66,7 +66,7 @@ void store_cmd_page(struct buf *out, const struct store_queue *q, enum store_pla
 }
 
 void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_place from,
-                    struct span record, enum store_place to, struct span moved, bool oldest_first)
+                    struct span record, enum store_place to, struct span moved, int64_t index)
 {
     struct place source = place_of(q, from), target = place_of(q, to);
     bool move = moved.len > 0;
@@ -81,7 +81,7 @@ void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_pla
         store_arg_str(out, target.key);
     store_arg(out, record);
     store_arg(out, moved);
-    store_arg_int(out, oldest_first ? -1 : 1);
+    store_arg_int(out, index);
 }
 
 void store_cmd_trim(struct buf *out, const struct store_queue *q, int64_t keep)

@@ -349,7 +349,7 @@ static int on_retry(void *arg, const struct inspect_letter *l, struct err *err)
     struct walk *w = arg;
     struct err why = {0};
     bool done = false;
-    int rc = repair_retry(w->ctl->session.client, l, w->order, &done, &why);
+    int rc = repair_retry(w->ctl->session.client, l, &done, &why);
     if (rc == -ERR_NEWER || rc == -ERR_SYNTAX)
         return on_bad(w, l, &why);
     if (rc != 0)
@@ -361,7 +361,7 @@ static int on_remove(void *arg, const struct inspect_letter *l, struct err *err)
 {
     struct walk *w = arg;
     bool done = false;
-    int rc = repair_remove(w->ctl->session.client, l, w->order, &done, err);
+    int rc = repair_remove(w->ctl->session.client, l, &done, err);
     return rc != 0 ? rc : acted(w, done);
 }
 

@@ -98,7 +98,7 @@ static void judge(struct runner *r, const struct child_end *end)
 {
     struct err err = {0};
     if (r->fd != -1)
-        (void)runner_read(r, &err); /* to its end; whatever it is, it is dead */
+        (void)runner_read(r, true, &err); /* to its end; whatever it is, it is dead */
     runner_close_socket(r); /* nothing more will come */
     runner_sweep(r);
     output_close(r);

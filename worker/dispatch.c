@@ -141,17 +141,17 @@ void dispatch_read_slot(const struct slot *s, const struct buf *message, struct 
         e->failure.message = buf_span(message);
 }
 
-void dispatch_read_out(struct worker *w, const char *incarnation, int block, int slot,
+void dispatch_read_out(const char *state_dir, const struct incarnation *inc, int block, int slot,
                        struct claim *c)
 {
     struct buf storage = BUF_INIT;
     struct slots_out out;
     struct err err = {0};
-    int rc = slots_out_read(w->state_dir, incarnation, block, slot, c->seq, &storage, &out, &err);
+    bool read = slots_out_read(state_dir, inc->hex, block, slot, c->seq, &storage, &out, &err) == 0;
     buf_clear(&c->message);
     buf_clear(&c->result);
     buf_clear(&c->stderr_tail);
-    if (rc == 0) {
+    if (read) {
         buf_add_span(&c->message, out.message);
         buf_add_span(&c->result, out.result);
         buf_add_span(&c->stderr_tail, out.stderr_tail);
@@ -167,6 +167,10 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     struct slot *s = slots_get(w->slots, c->block, c->slot);
     struct ending e = ENDING_INIT;
     char text[SLOT_MESSAGE_BYTES];
+    /* The frames that say it come first, unless its socket broke. */
+    if (s->has_out && c->result.len + c->message.len + c->stderr_tail.len == 0 &&
+        w->state_dir != NULL)
+        dispatch_read_out(w->state_dir, &w->inc, c->block, c->slot, c);
     dispatch_read_slot(s, &c->message, &e, text);
     e.failure.stderr_tail = buf_span(&c->stderr_tail);
     if (c->stderr_tail.len == 0 && e.outcome != OUTCOME_DONE)

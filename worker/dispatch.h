@@ -32,8 +32,8 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c);
  * the slot's own.  The failure's message is borrowed from `message` or `text`. */
 void dispatch_read_slot(const struct slot *s, const struct buf *message, struct ending *e,
                         char text[SLOT_MESSAGE_BYTES]);
-/* What a returned job said, out of the file of its slot, into the claim. */
-void dispatch_read_out(struct worker *w, const char *incarnation, int block, int slot,
+/* Reads result and full texts of a job that had returned from the file beside the journal. */
+void dispatch_read_out(const char *state_dir, const struct incarnation *inc, int block, int slot,
                        struct claim *c);
 /* Back to the right end of its queue, unblamed. */
 void dispatch_give_back(struct worker *w, struct claim *c);

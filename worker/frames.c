@@ -127,7 +127,7 @@ void frames_catch_up(struct runner *r)
         if (slot_word_state(slots_get(r->worker->slots, c->block, c->slot)->word) == SLOT_RETURNED)
             returned[count++] = (struct wire_done){(uint16_t)c->slot, c->seq};
     if (count > 0)
-        runner_heed(r);
+        runner_heed(r, true);
     for (int i = 0; i < count; i++) {
         struct claim *c = claim_of(r, returned[i].slot, returned[i].seq);
         if (c != NULL)

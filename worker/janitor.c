@@ -53,15 +53,19 @@ static void on_oldest(void *arg, const struct redisReply *reply)
     struct queue *q = arg;
     struct worker *w = q->worker;
     struct buf cmd = BUF_INIT;
-    int64_t removed = 0, now = wall_ms();
+    int64_t removed = 0, now = wall_ms(), asked = q->oldest_page;
+    size_t bytes = 0;
     if (store_classify(reply, NULL) != STORE_OK || reply->type != REDIS_REPLY_ARRAY)
         return; /* tried again at the next look */
+    for (size_t i = 0; i < reply->elements; i++)
+        bytes += reply->element[i]->len;
+    q->oldest_page = queue_page_next(q->oldest_page, bytes, OLDEST);
     for (size_t i = reply->elements; i > 0; i--) { /* the oldest stands last */
         struct span record = {reply->element[i - 1]->str, (size_t)reply->element[i - 1]->len};
         if (!too_old(q, record, now))
             break;
         buf_clear(&cmd);
-        store_cmd_take(&cmd, &q->keys, PLACE_DEAD, record, PLACE_DEAD, (struct span){0}, true);
+        store_cmd_take(&cmd, &q->keys, PLACE_DEAD, record, PLACE_DEAD, (struct span){0}, -1);
         if (redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL) < 0)
             break;
         removed++;
@@ -71,7 +75,7 @@ static void on_oldest(void *arg, const struct redisReply *reply)
         return;
     log_msg(LOG_WARN, "old dead letters were removed: dead_age", KV_INT("removed", removed),
             KV_STR("queue", q->keys.name), KV_INT("dead_age_ms", q->dead_age_ms));
-    if (removed == OLDEST)
+    if (removed == asked)
         again_at_once(q);
 }
 
@@ -89,7 +93,7 @@ static int64_t cap_dead(struct worker *w, struct queue *q, int64_t now_mono_ms)
     }
     if (q->dead_age_ms > 0) {
         buf_clear(&cmd);
-        store_cmd_page(&cmd, &q->keys, PLACE_DEAD, -OLDEST, -1);
+        store_cmd_page(&cmd, &q->keys, PLACE_DEAD, -q->oldest_page, -1);
         ignore_result(redis_link_send(w->main, buf_span(&cmd), on_oldest, q)); /* next look */
     }
     buf_done(&cmd);
@@ -98,7 +102,7 @@ static int64_t cap_dead(struct worker *w, struct queue *q, int64_t now_mono_ms)
 
 /* ---- parked ---- */
 
-bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record)
+bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record, int64_t index)
 {
     struct record r;
     int64_t now = wall_ms();
@@ -115,7 +119,7 @@ bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span reco
     record_add_failure(&r, &f, &storage);
     r.dead_at_ms = now;
     record_write(&moved, &r);
-    store_cmd_take(&cmd, &q->keys, PLACE_PARKED, record, PLACE_DEAD, buf_span(&moved), true);
+    store_cmd_take(&cmd, &q->keys, PLACE_PARKED, record, PLACE_DEAD, buf_span(&moved), index);
     bool sent = redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL) == 0;
     if (sent)
         log_msg(LOG_WARN, "parked too long, now a dead letter", KV_STR("id", r.id),

@@ -20,7 +20,7 @@ enum { JANITOR_LOOK_MS = 30000, JANITOR_RSS_MS = 5000 };
 int64_t janitor_run(struct worker *w, int64_t now_mono_ms);
 
 /* A parked record was read: if it waited longer than park_for for a handler, it becomes a dead
- * letter, and true is returned. */
-bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record);
+ * letter, and true is returned.  `index`: where it was seen in the list. */
+bool janitor_parked_too_long(struct worker *w, struct queue *q, struct span record, int64_t index);
 
 #endif

@@ -1,5 +1,6 @@
 #include "worker/launch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@ int launch_config_fd(const struct config *cfg, struct err *err)
         rc = err_errno(err, ERR_SYSTEM, "memfd_create");
     for (size_t done = 0; rc >= 0 && done < text.len;) {
         ssize_t n = write(fd, text.data + done, text.len - done);
+        if (n == -1 && errno == EINTR)
+            continue;
         if (n == -1)
             rc = err_errno(err, ERR_SYSTEM, "writing the runners' configuration");
         else

@@ -115,7 +115,11 @@ static void on_page(void *arg, const struct redisReply *reply)
     }
     if (reply->elements > 0)
         CRASH_POINT("outbox.page");
-    q->outbox_more = reply->elements == PAGE;
+    size_t bytes = 0;
+    for (size_t i = 0; i < reply->elements; i++)
+        bytes += reply->element[i]->len;
+    q->outbox_more = reply->elements == (size_t)q->outbox_page;
+    q->outbox_page = queue_page_next(q->outbox_page, bytes, PAGE);
     q->outbox_dirty = q->outbox_more;
     for (size_t i = reply->elements; i > 0; i--) /* the oldest first */
         relay_one(q, (struct span){reply->element[i - 1]->str, (size_t)reply->element[i - 1]->len});
@@ -137,7 +141,7 @@ int64_t outbox_run(struct worker *w, int64_t now_mono_ms)
             continue;
         }
         struct buf cmd = BUF_INIT;
-        store_cmd_outbox_page(&cmd, &q->keys, PAGE);
+        store_cmd_outbox_page(&cmd, &q->keys, q->outbox_page);
         q->outbox_more = false;
         q->outbox_mono_ms = now_mono_ms + OUTBOX_LOOK_MS;
         if (redis_link_send(w->main, buf_span(&cmd), on_page, q) == 0)

@@ -243,6 +243,7 @@ void pool_set_wanted(struct worker *w, int wanted)
 
 /* ---- the socket ----------------------------------------------------------------------------- */
 
+/* False = it can not be written to any more. */
 static bool write_out(struct runner *r)
 {
     while (r->out_done < r->out.len) {
@@ -250,7 +251,7 @@ static bool write_out(struct runner *r)
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1)
-            return errno == EAGAIN; /* else: its death is seen by SIGCHLD, or the read ends */
+            return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM;
         r->out_done += (size_t)n;
     }
     buf_clear(&r->out);
@@ -265,8 +266,13 @@ static void flush_runner(struct runner *r)
     if (r->fd == -1 || r->out.len == 0)
         return;
     bool was_writing = r->writing;
-    if (!write_out(r))
-        buf_clear(&r->out), r->out_done = 0;
+    if (!write_out(r)) {
+        /* What was to be written is lost, so those jobs would never begin: they are taken back when
+         * its death is seen. */
+        buf_clear(&r->out);
+        r->out_done = 0;
+        runner_kill(r, "its socket cannot be written to");
+    }
     r->writing = r->out.len > 0;
     if (r->writing != was_writing)
         watch(r);
@@ -278,7 +284,7 @@ void pool_flush(struct worker *w)
         flush_runner(w->pool.runners[i]);
 }
 
-int runner_read(struct runner *r, struct err *err)
+int runner_read(struct runner *r, bool to_end, struct err *err)
 {
     for (;;) {
         ssize_t n = recv(r->fd, buf_reserve(&r->in, READ_BYTES), READ_BYTES, 0);
@@ -292,7 +298,7 @@ int runner_read(struct runner *r, struct err *err)
         CRASH_POINT("frame.read");
         if (frames_read(r, err) < 0)
             return -1;
-        if (n < READ_BYTES)
+        if (n < READ_BYTES && !to_end)
             return 0;
     }
 }
@@ -304,12 +310,12 @@ static void kill_at(struct runner *r, int64_t at_mono_ms)
     worker_wake(r->worker);
 }
 
-void runner_heed(struct runner *r)
+void runner_heed(struct runner *r, bool to_end)
 {
     struct err err = {0};
     if (r->fd == -1)
         return;
-    int rc = runner_read(r, &err);
+    int rc = runner_read(r, to_end, &err);
     if (rc == 0)
         return;
     /* Closed or rubbish: its wait status is the judge, after the kill.  One that is dying already is
@@ -330,7 +336,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     if (status == 0 && (events & UV_WRITABLE))
         flush_runner(r);
     if (status != 0 || (events & UV_READABLE))
-        runner_heed(r);
+        runner_heed(r, false);
 }
 
 /* ---- stopping and killing ------------------------------------------------------------------ */

@@ -107,10 +107,11 @@ void runner_stop_job(struct runner *r);
 /* SIGKILL to both groups; the death is judged when it is seen. */
 void runner_kill(struct runner *r, const char *cause);
 /* Reads and handles what its socket holds: 0 = more may come, 1 = its end is closed, -1 = it does not
- * speak our protocol. */
-int runner_read(struct runner *r, struct err *err);
+ * speak our protocol.  `to_end`: until the kernel says that there is no more; else one short read
+ * is enough, and the poll comes again. */
+int runner_read(struct runner *r, bool to_end, struct err *err);
 /* Reads it; one that closed its socket or sends rubbish is killed, and judged when it is dead. */
-void runner_heed(struct runner *r);
+void runner_heed(struct runner *r, bool to_end);
 void runner_close_socket(struct runner *r);
 /* A revoked claim goes to the front of the ready list. */
 void pool_back_to_ready(struct worker *w, struct claim *c);

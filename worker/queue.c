@@ -20,6 +20,7 @@ int queue_new(struct worker *w, const struct config_queue *cfg, const char *pref
     q->dead_age_ms = cfg->dead_age_ms;
     q->maybe = true;
     q->pop_step = 1;
+    q->parked_page = q->outbox_page = q->oldest_page = QUEUE_PAGE_FIRST;
     *ret = q;
     return 0;
 }
@@ -75,4 +76,12 @@ int64_t estimate_us(int64_t old_us, int64_t us)
     if (old_us == 0 || us > old_us)
         return us;
     return old_us - (old_us - us + 7) / 8;
+}
+
+int queue_page_next(int asked, size_t bytes, int most)
+{
+    size_t each = bytes / (size_t)asked + 1;
+    size_t fit = QUEUE_PAGE_BYTES / each;
+    int next = fit < (size_t)asked * 2 ? (int)fit : asked * 2;
+    return next < 1 ? 1 : next > most ? most : next;
 }

@@ -13,6 +13,8 @@
 struct worker;
 struct waiter;
 
+enum { QUEUE_PAGE_FIRST = 2, QUEUE_PAGE_BYTES = 256 * 1024 };
+
 struct queue {
     struct worker *worker;
     struct store_queue keys;
@@ -36,6 +38,8 @@ struct queue {
     int pop_step; /* at-most-once: records to ask for, doubling from 1 */
     size_t pop_bytes; /* and the largest seen of late; 0 = none yet */
     int64_t pause_mono_ms; /* when it was last asked whether it is paused */
+    int parked_page, outbox_page,
+        oldest_page; /* records asked for at once: see queue_page_next() */
     int64_t trim_mono_ms;
     int64_t outbox_mono_ms; /* when to look into :outbox next */
     int outbox_under_way; /* commands about it not answered */
@@ -59,6 +63,10 @@ struct queue *queue_pick(struct queue *const *queues, int count, int64_t now_mon
 /* It was the turn of `picked`, which queue_pick() named for the same arguments. */
 void queue_picked(struct queue *const *queues, int count, struct queue *picked,
                   int64_t now_mono_ms);
+
+/* How many records to ask for after a page of `asked` that held `bytes`: twice as many, at most `most`,
+ * while they are small; fewer when they are large, so that a page stays near QUEUE_PAGE_BYTES. */
+int queue_page_next(int asked, size_t bytes, int most);
 
 /* A job of it took `us`: the estimate jumps up at once and comes down slowly, so that nothing is
  * claimed behind a slow job on the strength of an old average. */

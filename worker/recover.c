@@ -190,7 +190,7 @@ static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BY
     switch (state) {
     case SLOT_RETURNED:
         if (s->has_out && r->worker->state_dir != NULL)
-            dispatch_read_out(r->worker, r->inc.hex, block, index, c);
+            dispatch_read_out(r->worker->state_dir, &r->inc, block, index, c);
         dispatch_read_slot(s, &c->message, e, text);
         e->failure.stderr_tail = buf_span(&c->stderr_tail);
         return;

@@ -126,14 +126,14 @@ static bool can_run(struct worker *w, struct span bytes)
            catalog_find(&w->catalog, doc.type) != NULL;
 }
 
-static bool take_parked(struct worker *w, struct queue *q, struct span bytes)
+static bool take_parked(struct worker *w, struct queue *q, struct span bytes, int64_t index)
 {
     struct unpark *u = xmalloc(sizeof *u);
     struct buf cmd = BUF_INIT;
     *u = (struct unpark){.worker = w, .bytes = xmemdup(bytes.ptr, bytes.len), .len = bytes.len};
     u->request = request_open(w, q, 1, false);
     CRASH_POINT("unpark.before-send");
-    store_cmd_unpark(&cmd, &q->keys, &w->inc, u->request->first_seq, bytes);
+    store_cmd_unpark(&cmd, &q->keys, &w->inc, u->request->first_seq, bytes, index);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_unparked, u);
     buf_done(&cmd);
     if (rc < 0) {
@@ -156,16 +156,21 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
     if (reply->elements == 0)
         q->parked_mono_ms = now + SCHEDULE_NONE_PARKED_MS;
     int room = dispatch_idle_runners(w) - w->ready.count;
-    int taken = 0, moved = 0;
+    int taken = 0, moved = 0, asked = q->parked_page;
+    size_t all_bytes = 0;
+    for (size_t i = 0; i < reply->elements; i++)
+        all_bytes += reply->element[i]->len;
     for (size_t i = 0; i < reply->elements && taken < room && worker_claiming(w); i++) {
         struct span bytes = {reply->element[i]->str, (size_t)reply->element[i]->len};
+        int64_t index = q->parked_cursor + (int64_t)i;
         if (can_run(w, bytes))
-            taken += take_parked(w, q, bytes);
+            taken += take_parked(w, q, bytes, index);
         else
-            moved += janitor_parked_too_long(w, q, bytes);
+            moved += janitor_parked_too_long(w, q, bytes, index);
     }
-    bool more = reply->elements == PARKED_PAGE;
-    q->parked_cursor = more ? q->parked_cursor + PARKED_PAGE - taken - moved : 0;
+    bool more = reply->elements == (size_t)asked;
+    q->parked_cursor = more ? q->parked_cursor + asked - taken - moved : 0;
+    q->parked_page = queue_page_next(asked, all_bytes, PARKED_PAGE);
     if (more || taken > 0)
         q->parked_mono_ms = now + 100;
     worker_wake(w);
@@ -178,7 +183,7 @@ static int64_t look_at_parked(struct worker *w, struct queue *q, int64_t now_mon
     if (now_mono_ms < q->parked_mono_ms)
         return q->parked_mono_ms;
     struct buf cmd = BUF_INIT;
-    store_cmd_parked_page(&cmd, &q->keys, q->parked_cursor, q->parked_cursor + PARKED_PAGE - 1);
+    store_cmd_parked_page(&cmd, &q->keys, q->parked_cursor, q->parked_cursor + q->parked_page - 1);
     q->parked_under_way = redis_link_send(w->main, buf_span(&cmd), on_parked_page, q) == 0;
     buf_done(&cmd);
     return INT64_MAX;

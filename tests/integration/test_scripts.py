@@ -116,12 +116,12 @@ CALLS = [
     Call("due", [RETRY, LIST, RUN], [10]),
     Call("beat", [WORKERS], [ME]),
     Call("scan", [RUN], ["0", ME]),
-    Call("unpark", [RUN, PARKED], [token(100), job("parked")]),
-    Call("unpark", [RUN, PARKED], [token(100), job("no")], label=" of what is not there"),
+    Call("unpark", [RUN, PARKED], [token(100), job("parked"), "0"]),
+    Call("unpark", [RUN, PARKED], [token(100), job("no"), "0"], label=" of what is not there"),
     Call("drop_owner", [WORKERS, INFO], [ME, "7"]),
     Call("take", [RUN, DEAD, LIST], [job("dead"), job("dead"), "-1"]),
-    Call("take", [RUN, RETRY, LIST], [job("retry"), job("retry"), "1"], label=" from a zset"),
-    Call("take", [RUN, DEAD], [job("dead"), "", "1"], ends=["dead"], label=" for good"),
+    Call("take", [RUN, RETRY, LIST], [job("retry"), job("retry"), "0"], label=" from a zset"),
+    Call("take", [RUN, DEAD], [job("dead"), "", "0"], ends=["dead"], label=" for good"),
     Call("finish", [RUN, LIST, DEAD, OUTBOX, RESULT],
          [token(1), "", job("next"), "reply", "follow", "result", "1000"], ends=["run"]),
     Call("finish", [RUN, LIST, DEAD, OUTBOX],
@@ -577,21 +577,21 @@ class Scan(ScriptCase):
 class Repair(ScriptCase):
     def test_unpark_takes_one_of_equal_records(self):
         self.client.rpush(PARKED, job("a"), job("b"), job("a"))
-        self.assertEqual(1, self.call("unpark", [RUN, PARKED], [token(1), job("a")]))
+        self.assertEqual(1, self.call("unpark", [RUN, PARKED], [token(1), job("a"), "0"]))
         self.assertEqual({token(1): job("a")}, self.client.hgetall(RUN))
         self.assertEqual([job("b"), job("a")], self.client.lrange(PARKED, 0, -1))
 
     def test_unpark_what_another_was_faster_to_take(self):
         self.client.rpush(PARKED, job("b"))
         before = self.dump()
-        self.assertEqual(0, self.call("unpark", [RUN, PARKED], [token(1), job("a")]))
+        self.assertEqual(0, self.call("unpark", [RUN, PARKED], [token(1), job("a"), "0"]))
         self.assertEqual(before, self.dump())
 
     def test_unpark_under_a_token_in_use_changes_nothing(self):
         self.client.rpush(PARKED, job("a"))
         self.client.hset(RUN, token(1), job("held"))
         before = self.dump()
-        self.refused("DUPTOKEN", "unpark", [RUN, PARKED], [token(1), job("a")])
+        self.refused("DUPTOKEN", "unpark", [RUN, PARKED], [token(1), job("a"), "0"])
         self.assertEqual(before, self.dump())
 
     def test_take_moves_one_of_equal_records(self):
@@ -605,7 +605,7 @@ class Repair(ScriptCase):
 
     def test_take_removes(self):
         self.client.rpush(DEAD, job("a"), job("b"))
-        self.assertEqual(1, self.call("take", [RUN, DEAD], [job("a"), "", "1"]))
+        self.assertEqual(1, self.call("take", [RUN, DEAD], [job("a"), "", "0"]))
         self.assertEqual({DEAD: [job("b")]}, self.dump())
 
     def test_take_from_a_zset(self):
@@ -668,9 +668,9 @@ class Walk(ScriptCase):
             self.call("due", [RETRY, LIST, RUN], [rnd.randrange(1, 4)])
         elif verb == "take":
             source = rnd.choice([DEAD, RETRY, PARKED])
-            self.call("take", [RUN, source, LIST], [record, record, rnd.choice(["1", "-1"])])
+            self.call("take", [RUN, source, LIST], [record, record, rnd.choice(["0", "-1"])])
         elif verb == "unpark":
-            self.call("unpark", [RUN, PARKED], [token(sequence + 9), record])
+            self.call("unpark", [RUN, PARKED], [token(sequence + 9), record, "0"])
         elif self.client.hdel(RUN, name):
             return record
         return None

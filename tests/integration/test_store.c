@@ -354,9 +354,9 @@ static void unparking(void **state)
     assert_int_equal(run_count(), 1);
     store_cmd_parked_page(&f.out, &f.q, 0, 9);
     assert_string_equal(run()->element[0]->str, "parked");
-    store_cmd_unpark(&f.out, &f.q, &f.me, 2, SPAN_OF_STR("parked"));
+    store_cmd_unpark(&f.out, &f.q, &f.me, 2, SPAN_OF_STR("parked"), 0);
     assert_int_equal(run_count(), 1);
-    store_cmd_unpark(&f.out, &f.q, &f.me, 3, SPAN_OF_STR("parked"));
+    store_cmd_unpark(&f.out, &f.q, &f.me, 3, SPAN_OF_STR("parked"), 0);
     assert_int_equal(run_count(), 0);
     expect_sizes(0, 1, 0, 0, 0, 0);
 }
@@ -373,10 +373,10 @@ static void repairing(void **state)
     store_cmd_page(&f.out, &f.q, PLACE_SCHEDULED, 0, -1);
     assert_string_equal(run()->element[1]->str, "5");
     store_cmd_take(&f.out, &f.q, PLACE_DEAD, SPAN_OF_STR(docs[0]), PLACE_WAITING,
-                   SPAN_OF_STR("again"), true);
+                   SPAN_OF_STR("again"), -1);
     assert_int_equal(run_count(), 1);
     store_cmd_take(&f.out, &f.q, PLACE_SCHEDULED, SPAN_OF_STR("later"), PLACE_WAITING,
-                   SPAN_OF_STR(""), false);
+                   SPAN_OF_STR(""), 0);
     assert_int_equal(run_count(), 1);
     expect_sizes(1, 0, 0, 0, 0, 3);
     store_cmd_trim(&f.out, &f.q, 1);

@@ -71,7 +71,8 @@ class Life:
         self.returned = {}  # token -> ((id, attempt), begins seen then)
         self.extra = collections.Counter()  # id -> further runs that a test caused itself
         self.extra_any = 0  # runs of any job that may be one more
-        self.lost_once = set()
+        # Ids (how they begin) of jobs that may fail, and be retried, when something is denied them.
+        self.may_fail = ["parent"]
 
     def config(self, **more):
         program = ('echo "begin $JOB_ID $JOB_ATTEMPT" >>"%s"; echo "end $JOB_ID $JOB_ATTEMPT" >>"%s"'
@@ -143,7 +144,7 @@ class Life:
         self.begins[id] = {1: 1}
         client.lpush("{queue:default}:parked", wrap(
             self.document(id).encode(), id=id, uid="00" * 16 + ":1", reason="unknown-type",
-            parked_at_ms=1))
+            parked_at=1))
 
     # ---- what happened ----
 
@@ -254,7 +255,12 @@ class Life:
         bad, begins, ends = [], self.counts("begin"), self.counts("end")
         again = collections.Counter(self.begun.values())
         further = 0
+        may_fail = tuple(self.may_fail)
         for id, attempts in self.begins.items():
+            if id.startswith(may_fail) and not id.endswith("-child"):
+                if not any(name == id for name, _ in ends):
+                    bad.append("%s never ended" % id)
+                continue
             for attempt, times in attempts.items():
                 key = (id, attempt)
                 if id in self.once:
@@ -275,7 +281,7 @@ class Life:
             bad.append("%d runs too many" % further)
         known = {(id, attempt) for id, attempts in self.begins.items() for attempt in attempts}
         bad += ["%s attempt %d should not be" % key for key in begins if key not in known and
-                not key[0].startswith("parent")]  # fails if it cannot push: the worker died
+                not key[0].startswith(may_fail)]
         for key, seen in self.returned.values():
             if begins[key] > seen and not key[0].startswith(TWICE_BY_DESIGN):
                 bad.append("%s attempt %d had returned and ran again" % key)

@@ -117,9 +117,12 @@ class Run:
         if self.crashed and self.point in BEGUN_POINTS:
             self.life.extra_any += 1
         self.life.wait_drained(worker)
+        own = worker.wait_log(r"worker ready.* incarnation=(\w+)").group(1).encode()
+        wait_until(lambda: self.redis.client.hkeys("bucketline:workers") == [own],
+                   what="one worker, every dead one taken over")
         worker.remember()
-        before, status = self.crashed, worker.drain()
-        if status == -signal.SIGKILL and self.crashed and not before:
+        status = worker.drain()
+        if status == -signal.SIGKILL and self.crashed and worker.env.get("BUCKETLINE_CRASH"):
             self.finish(self.restart(worker))  # it died while it stopped
             return
         if status != 0:
@@ -169,9 +172,7 @@ class Run:
         self.life.look_without_journal()
         second = self.worker(True, name="second")
         self.await_crash(second, self.life.drained)
-        again = self.restart(second)
-        wait_until(lambda: self.redis.client.hlen("bucketline:workers") == 1, what="one worker")
-        self.finish(again)
+        self.finish(self.restart(second))
 
     def link(self):
         """Its connections are cut again and again, and Redis holds claims it knows nothing of."""
@@ -191,7 +192,7 @@ class Run:
             # As if the reply of a claim had been lost with the connection.
             id = "adopted%d" % state["cuts"]
             self.life.begins[id] = {1: 1}
-            client.hset("{queue:default}:run", "%s:%d" % (owners[0].decode(), 10**6 + state["cuts"]),
+            client.hset("{queue:default}:run", "%s:%d" % (owners[0].decode(), state["cuts"] * 10**6),
                         self.life.document(id))
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 

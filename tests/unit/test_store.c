@@ -416,8 +416,8 @@ static void looking_into_run_and_parked(void **state)
     CHECK("EVALSHA <scan> 1 {queue:a}:run 17 ''", store_cmd_scan(out, q, NULL, span_of("17")));
     CHECK("HMGET {queue:a}:run " INC ":5 " INC ":6", store_cmd_get_run(out, q, &inc, seqs, 2));
     CHECK("LRANGE {queue:a}:parked -100 -1", store_cmd_parked_page(out, q, -100, -1));
-    CHECK("EVALSHA <unpark> 2 {queue:a}:run {queue:a}:parked " INC ":5 rec",
-          store_cmd_unpark(out, q, &inc, 5, span_of("rec")));
+    CHECK("EVALSHA <unpark> 2 {queue:a}:run {queue:a}:parked " INC ":5 rec 7",
+          store_cmd_unpark(out, q, &inc, 5, span_of("rec"), 7));
 }
 
 static void producing(void **state)
@@ -454,9 +454,9 @@ static void repairing(void **state)
     struct buf *out = &f->out;
     const struct store_queue *q = &f->q;
     CHECK("EVALSHA <take> 3 {queue:a}:run {queue:a}:dead queue:a rec new -1",
-          store_cmd_take(out, q, PLACE_DEAD, span_of("rec"), PLACE_WAITING, span_of("new"), true));
-    CHECK("EVALSHA <take> 2 {queue:a}:run {queue:a}:retry rec '' 1",
-          store_cmd_take(out, q, PLACE_RETRY, span_of("rec"), PLACE_WAITING, span_of(""), false));
+          store_cmd_take(out, q, PLACE_DEAD, span_of("rec"), PLACE_WAITING, span_of("new"), -1));
+    CHECK("EVALSHA <take> 2 {queue:a}:run {queue:a}:retry rec '' 0",
+          store_cmd_take(out, q, PLACE_RETRY, span_of("rec"), PLACE_WAITING, span_of(""), 0));
     CHECK("EVALSHA <trim> 2 {queue:a}:run {queue:a}:dead 10000", store_cmd_trim(out, q, 10000));
     CHECK("SET {queue:a}:paused by\\x20me", store_cmd_pause(out, q, span_of("by me")));
     CHECK("DEL {queue:a}:paused", store_cmd_resume(out, q));
