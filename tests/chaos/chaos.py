@@ -22,10 +22,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import report
 from checker import Checker
 from nemesis import Nemesis, faults_of
 from producer import Catalog, Producer
+from report import Summary
 from world import World
 
 EPISODE_SECONDS = 25
@@ -117,7 +117,7 @@ def main():
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1000000)
     seconds = options.seconds or options.minutes * 60
     print("seed %d" % seed, flush=True)
-    failed, number = 0, 0
+    failed, number, total = 0, 0, Summary()
     end = time.monotonic() + seconds
     while time.monotonic() < end or number == 0:
         mix = tuple(options.only.split(",")) if options.only else MIXES[number % len(MIXES)]
@@ -128,9 +128,11 @@ def main():
         failed += bool(findings)
         print("episode %d, seed %d, faults of %s: %s" % (
             number, own_seed, "+".join(mix), "%d findings" % len(findings) if findings else "good"))
-        print(report.summary(episode.checker, episode.producers, time.monotonic() - began),
-              flush=True)
+        summary = Summary.of(episode.checker, episode.producers, time.monotonic() - began)
+        print(summary, flush=True)
+        total.add(summary)
         number += 1
+    print("all together: %s" % total)
     print("%d episodes, %d failed" % (number, failed))
     return 1 if failed else 0
 

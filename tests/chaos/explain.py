@@ -40,7 +40,10 @@ class Explainer:
 
     def why_repeated(self, run, until):
         """The reason why `run`, which came to its end, was not the last of its attempt."""
-        return self._killed(run, run.end, run.end + LAST_LINE) or self._lost_claim(run, until)
+        # A program may get its last line out after its runner was killed, before its own end.
+        early = LAST_LINE if run.pid != run.runner else 0
+        return self._killed(run, run.end - early, run.end + LAST_LINE) or \
+            self._lost_claim(run, until)
 
     def _killed(self, run, begin, end):
         for pid in (run.pid, run.runner, run.worker):

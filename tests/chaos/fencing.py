@@ -65,8 +65,6 @@ class Experiment(Case):
             "%s\n%s" % (f, checker.life_of(f.key) if f.key else "") for f in findings))
         return checker
 
-
-class Quick(Experiment):
     def frozen_until_taken(self, late):
         """A worker is frozen until the other has its job: (job, which worker, since when).
         `late`: its runner ends the job meanwhile, so that its worker has an outcome to settle."""
@@ -94,6 +92,8 @@ class Quick(Experiment):
         self.assertEqual(second.pid, kept["result"]["pid"])
         self.assertEqual(1, len(self.wait_runs(job.child, 1, ended=True)))
 
+
+class Quick(Experiment):
     def test_an_outcome_that_comes_after_anothers_settlement_changes_nothing(self):
         job, frozen, begin = self.frozen_until_taken(late=True)
         self.wait_runs(job, 2, ended=True)
@@ -114,20 +114,6 @@ class Quick(Experiment):
             done += sum(int(n) for n in re.findall(r'status of queue" queue=\w+ done=(\d+)',
                                                    worker.log()))
         return done
-
-    def test_an_outcome_that_comes_while_another_runs_it_changes_nothing(self):
-        job, frozen, begin = self.frozen_until_taken(late=True)
-        self.thaw(frozen, begin)
-        self.world.workers[frozen].wait_log("lost=[1-9]|settled too late|claim was lost")
-        self.assert_second_settled(job)
-        self.judge()
-
-    def test_a_run_that_goes_on_after_its_claim_was_lost_is_stopped(self):
-        job, frozen, begin = self.frozen_until_taken(late=False)
-        self.thaw(frozen, begin)
-        self.assert_second_settled(job)
-        self.assertEqual("stop", self.runs(job)[0].what)
-        self.judge()
 
     def claimed_unheard(self, **settings):
         """A job that the first worker claimed without hearing of it: self.cut() comes between."""
@@ -172,6 +158,20 @@ class Quick(Experiment):
 
 class Long(Experiment):
     guard_seconds = 300
+
+    def test_an_outcome_that_comes_while_another_runs_it_changes_nothing(self):
+        job, frozen, begin = self.frozen_until_taken(late=True)
+        self.thaw(frozen, begin)
+        self.world.workers[frozen].wait_log("lost=[1-9]|settled too late|claim was lost")
+        self.assert_second_settled(job)
+        self.judge()
+
+    def test_a_run_that_goes_on_after_its_claim_was_lost_is_stopped(self):
+        job, frozen, begin = self.frozen_until_taken(late=False)
+        self.thaw(frozen, begin)
+        self.assert_second_settled(job)
+        self.assertEqual("stop", self.runs(job)[0].what)
+        self.judge()
 
     def test_on_lost_stop_excludes_overlap_and_goes_on_afterwards(self):
         world = self.make(workers=2, runners=2, beat="2s", dead_after="10s", on_lost="stop")

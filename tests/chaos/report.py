@@ -1,5 +1,7 @@
 """What a run of chaos prints: how much of everything, and the times that were seen."""
 
+import collections
+
 
 def percentile(values, share):
     values = sorted(values)
@@ -16,26 +18,46 @@ def times(name, seconds, wanted=None):
 
 
 def counts(title, counter):
-    if not counter:
-        return "%s: none" % title
-    return "%s:\n%s" % (title, "\n".join(
-        "    %6d  %s" % (n, name) for name, n in sorted(counter.items(), key=lambda i: -i[1])))
+    rows = ["    %6d  %s" % (n, name) for name, n in sorted(counter.items(), key=lambda i: -i[1])
+            if n]
+    return "%s:%s" % (title, "\n" + "\n".join(rows) if rows else " none")
 
 
-def summary(checker, producers, seconds):
-    jobs = [job for job in checker.jobs.values() if job.parent is None]
-    runs = sum(len(r) for r in checker.runs.values())
-    by_client = {}
-    for producer in producers:
-        for way, n in producer.by_client.items():
-            by_client[way] = by_client.get(way, 0) + n
-    lines = [
-        "%d s; pushes: %d answered, %d refused, %d unknown; runs of handlers: %d" % (
-            seconds, sum(j.ok for j in jobs), sum(j.refused for j in jobs),
-            sum(j.unknown for j in jobs), runs),
-        counts("pushed by client", by_client),
-        counts("what became of them", checker.settled),
-        counts("faults", checker.world.log.kinds()),
-        counts("runs that were repeated or did not end, each explained", checker.explained),
-    ]
-    return "\n".join(lines)
+class Summary:
+    """The figures of an episode, or of many added up."""
+
+    def __init__(self):
+        self.seconds = self.runs = 0
+        self.pushes, self.clients = collections.Counter(), collections.Counter()
+        self.settled, self.faults = collections.Counter(), collections.Counter()
+        self.explained = collections.Counter()
+
+    @classmethod
+    def of(cls, checker, producers, seconds):
+        self = cls()
+        self.seconds, self.runs = seconds, sum(len(runs) for runs in checker.runs.values())
+        for job in checker.jobs.values():
+            if job.parent is None:
+                self.pushes.update(answered=job.ok, refused=job.refused, unknown=job.unknown)
+        for producer in producers:
+            self.clients.update(producer.by_client)
+        self.settled.update(checker.settled)
+        self.faults.update(checker.world.log.kinds())
+        self.explained.update(checker.explained)
+        return self
+
+    def add(self, other):
+        self.seconds += other.seconds
+        self.runs += other.runs
+        for name in ("pushes", "clients", "settled", "faults", "explained"):
+            getattr(self, name).update(getattr(other, name))
+
+    def __str__(self):
+        return "\n".join([
+            "%d s; pushes: %d answered, %d refused, %d unknown; runs of handlers: %d; "
+            "faults: %d" % (self.seconds, self.pushes["answered"], self.pushes["refused"],
+                            self.pushes["unknown"], self.runs, sum(self.faults.values())),
+            counts("pushed by client", self.clients),
+            counts("what became of the jobs", self.settled),
+            counts("faults", self.faults),
+            counts("runs that were repeated or did not end, each explained", self.explained)])

@@ -17,7 +17,7 @@ from chaos import run_episode
 
 
 class Chaos(Case):
-    def check(self, seed, groups, seconds=5, **settings):
+    def check(self, seed, groups, seconds=4, **settings):
         out = io.StringIO()
         episode, findings = run_episode(seed, seconds, groups, out=out, **settings)
         self.assertEqual([], findings, out.getvalue())
@@ -31,7 +31,7 @@ class Chaos(Case):
         self.check(104, ("process", "redis", "cut"), workers=2)
 
     def test_the_wire_is_cut_after_some_bytes(self):
-        sweeps = Sweeps(211, ["retry", "follow"], 6).run()
+        sweeps = Sweeps(307, ["retry", "follow"], 6).run()
         self.assertEqual([], sweeps.failures)
         self.assertGreater(sum(sweeps.cuts.values()), 10)
 
