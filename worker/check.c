@@ -1,12 +1,12 @@
 #include "worker/check.h"
 
-#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <sysexits.h>
 
 #include "common/clock.h"
 #include "common/hazard.h"
 #include "common/redis_link.h"
+#include "common/redis_reply.h"
 #include "worker/catalog.h"
 
 enum { DESCRIBE_LIMIT_MS = 20000, ROUND_TRIPS = 5 };
@@ -43,7 +43,7 @@ static bool setting(struct redis_client *client, const char *name, char *ret, si
     if (!known)
         printf("redis: CONFIG GET %s is refused here\n", name);
     if (reply != NULL)
-        freeReplyObject(reply);
+        redis_reply_free(reply);
     buf_done(&cmd);
     return known;
 }
@@ -66,7 +66,7 @@ static void measure(struct redis_client *client, struct hazard_facts *f)
             }
         }
         if (reply != NULL)
-            freeReplyObject(reply);
+            redis_reply_free(reply);
     }
     buf_done(&cmd);
 }

@@ -1,5 +1,6 @@
 #include "worker/claims.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,24 +71,14 @@ struct claim *claims_add(struct claims *c, uint64_t seq, struct queue *q, struct
     } else {
         claim = xmalloc(sizeof *claim);
     }
-    /* rec and doc, the large parts, are filled by whoever parses the bytes. */
+    memset(claim, 0, offsetof(struct claim, rec));
     claim->seq = seq;
-    claim->state = CLAIM_READY;
     claim->queue = q;
-    claim->handler = NULL;
     claim->bytes = bytes.len <= sizeof claim->small ? claim->small : xmalloc(bytes.len);
     if (bytes.len > 0)
         memcpy(claim->bytes, bytes.ptr, bytes.len);
     claim->len = bytes.len;
-    claim->list = NULL;
-    claim->prev = claim->next = NULL;
     claim->block = claim->slot = -1;
-    claim->claimed_mono_ms = claim->begun_mono_ms = 0;
-    claim->answered_round = claim->seen_round = 0;
-    claim->parsed = claim->lost = claim->timed_out = claim->killed = claim->once = false;
-    claim->decision = (struct decision){.action = SETTLE_ACK};
-    claim->outcome = NULL;
-    claim->relays = false;
     buf_init(&claim->storage);
     buf_init(&claim->result);
     buf_init(&claim->message);

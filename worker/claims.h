@@ -36,8 +36,6 @@ struct claim {
     struct handler *handler; /* borrowed from the catalog, which keeps them for life */
     char *bytes; /* the record as claimed: `small`, or allocated */
     size_t len;
-    struct record rec; /* spans into bytes or storage */
-    struct document doc; /* spans into bytes; unset unless `parsed` */
     bool parsed;
     struct buf storage; /* spans of rec that we made */
     struct claim_list *list;
@@ -62,6 +60,9 @@ struct claim {
     bool crashed; /* it ended with its runner */
     bool sent; /* its settlement was sent at least once */
     struct buf record; /* with SETTLING: what is to be stored; empty = as it is */
+    /* A new claim's members are zero up to here; those below are set by whoever parses the bytes. */
+    struct record rec; /* spans into bytes or storage */
+    struct document doc; /* spans into bytes; unset unless `parsed` */
     char small[CLAIM_SMALL_BYTES]; /* most records fit: no allocation for them */
 };
 

@@ -25,6 +25,13 @@ void outbox_soon(struct queue *q)
     worker_wake(q->worker);
 }
 
+void outbox_all_soon(struct worker *w)
+{
+    for (int i = 0; i < w->queue_count; i++)
+        if (w->queues[i]->delivery != DELIVERY_AT_MOST_ONCE) /* those have none */
+            outbox_soon(w->queues[i]);
+}
+
 bool outbox_busy(const struct worker *w)
 {
     for (int i = 0; i < w->queue_count; i++)

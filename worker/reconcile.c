@@ -10,6 +10,7 @@
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
 #include "worker/liveness.h"
+#include "worker/outbox.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -135,8 +136,10 @@ static void finish(struct reconcile *rc)
     w->synced = true;
     CRASH_POINT("reconcile.done");
     liveness_synced(w);
-    if (first)
+    if (first) {
+        outbox_all_soon(w); /* an answer that was lost may have told of something there */
         lifecycle_synced(w);
+    }
     worker_wake(w);
 }
 

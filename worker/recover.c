@@ -289,8 +289,7 @@ static void on_dropped(void *arg, const struct redisReply *reply)
     log_msg(LOG_INFO, "a dead worker's jobs were taken over", KV_STR("incarnation", r->inc.hex),
             KV_INT("jobs", r->settled));
     observe_forget(&w->live.observe, &r->inc);
-    for (int i = 0; i < w->queue_count; i++)
-        outbox_soon(w->queues[i]); /* it may have left something there */
+    outbox_all_soon(w); /* it may have left something there */
     unlink_recovery(r);
     if (r->on_done != NULL)
         r->on_done(w, r->arg);
