@@ -104,6 +104,7 @@ bool job_left_clean(struct job *j)
         return false;
     }
     r->looked_us = mono_us();
+    r->last->clean_looks += r->last->clean_looks < INT32_MAX;
     r->last = NULL;
     return true;
 }

@@ -29,8 +29,9 @@ enum {
     CONFIG_MAX_BYTES = 4 * 1024 * 1024,
     GATE_WAIT_MS = 100,
     FLUSH_AFTER_US = 1000,
-    LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once ... */
-    LOOK_EVERY_US = 1000, /* ... and what shorter ones did at least so often */
+    LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once, ... */
+    LOOK_FIRST = 32, /* ... what each type's first jobs did likewise, ... */
+    LOOK_EVERY_US = 1000, /* ... what others did at least so often */
     IDLE_MS = 2, /* ... and after so long without a job */
 };
 
@@ -241,6 +242,14 @@ static bool must_flush_before(const struct runner *r, const struct job *j)
     return ch->out.len > 0 || (!job_is_fast(j) && ch->note_count > 0);
 }
 
+/* Is it time to see what the last jobs left behind?  See footprint.h. */
+static bool must_look(const struct runner *r, const struct job *j, int64_t now_us)
+{
+    return r->last != NULL &&
+           (r->last->clean_looks < LOOK_FIRST || now_us - j->begun_us > LOOK_LONGER_US ||
+            now_us - r->looked_us > LOOK_EVERY_US);
+}
+
 /* The worker takes back what is here and not begun, and starts another in our place. */
 static void leave(struct runner *r)
 {
@@ -274,8 +283,7 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
             channel_receive(ch, 0); /* is there a DRAIN behind the jobs at hand? */
         r->clocks.now_us = 0; /* that may have taken its time */
     }
-    bool look = now_us - j->begun_us > LOOK_LONGER_US || now_us - r->looked_us > LOOK_EVERY_US;
-    if (look && !job_left_clean(j))
+    if (must_look(r, j, now_us) && !job_left_clean(j))
         leave(r);
     return 0;
 }

@@ -28,6 +28,7 @@ struct plugin_handler {
     const struct config_handler *program; /* NULL for plugins; borrowed from the configuration */
     int64_t timeout_ms; /* what the plugin's table says; -1 = nothing */
     int retries; /* likewise */
+    int clean_looks; /* how often its runs were seen to leave the process as it was */
     int64_t run_us; /* how long the last run took; INT64_MAX = never run */
 };
 
