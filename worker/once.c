@@ -112,6 +112,7 @@ static void take_in(struct worker *w, struct queue *q, const redisReply *record)
 {
     if (record->type != REDIS_REPLY_STRING)
         return;
+    CRASH_POINT("once.popped");
     struct span bytes = {record->str, (size_t)record->len};
     if (bytes.len > q->pop_bytes)
         q->pop_bytes = bytes.len;
@@ -239,8 +240,6 @@ static void on_popped(void *arg, const struct redisReply *reply)
         worker_wake(w);
         return;
     }
-    if (reply->type == REDIS_REPLY_ARRAY)
-        CRASH_POINT("once.popped");
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING) {
         struct queue *q = queue_of(w, reply->element[0]->str);
