@@ -203,6 +203,11 @@ PASSINGS ?= 1,2,5
 crash-points: points ## kill at every named point of a job's life, at its PASSINGS (1,2,5)
 	$(Q)$(PYTHON) tests/points/matrix.py -v --passings $(PASSINGS)
 
+.PHONY: soak
+SOAK_MINUTES ?= 60
+soak: all ## run mixed jobs for SOAK_MINUTES (60): the worker's memory must stay flat
+	$(Q)$(PYTHON) tests/limits/soak.py --minutes $(SOAK_MINUTES)
+
 .PHONY: redis-time
 WAITING ?= 1000000
 redis-time: all ## how long each script holds Redis, with WAITING (1,000,000) jobs in it

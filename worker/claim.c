@@ -208,7 +208,8 @@ static int claims_unanswered(const struct worker *w)
 
 void claim_run(struct worker *w)
 {
-    if (!worker_claiming(w) || w->held_bytes > CLAIM_HELD_BYTES_MAX)
+    if (!worker_claiming(w) || w->held_bytes > CLAIM_HELD_BYTES_MAX ||
+        w->result_bytes > DISPATCH_RESULT_BYTES_MAX)
         return;
     int64_t now = mono_ms();
     bool idle = dispatch_idle_runners(w) > 0;

@@ -62,7 +62,8 @@ void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
     int given = 0;
-    if (w->ready.first == NULL || liveness_doubtful(w))
+    if (w->ready.first == NULL || liveness_doubtful(w) ||
+        w->result_bytes > DISPATCH_RESULT_BYTES_MAX) /* until Redis has taken some */
         return;
     while (w->ready.first != NULL) {
         struct claim *c = w->ready.first;
@@ -169,8 +170,10 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     char text[SLOT_MESSAGE_BYTES];
     /* The frames that say it come first, unless its socket broke. */
     if (s->has_out && c->result.len + c->message.len + c->stderr_tail.len == 0 &&
-        w->state_dir != NULL)
+        w->state_dir != NULL) {
         dispatch_read_out(w->state_dir, &w->inc, c->block, c->slot, c);
+        w->result_bytes += (int64_t)c->result.len;
+    }
     dispatch_read_slot(s, &c->message, &e, text);
     e.failure.stderr_tail = buf_span(&c->stderr_tail);
     if (c->stderr_tail.len == 0 && e.outcome != OUTCOME_DONE)

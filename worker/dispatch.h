@@ -21,6 +21,7 @@ enum {
     DISPATCH_AHEAD_MS = 50, /* jobs sent ahead should begin within this */
     DISPATCH_CHECK_MS = 25, /* while jobs wait in runners: look for one stuck behind a slow job */
     DISPATCH_HOLD_MS = 1000, /* a job in hand that could not begin is given back after this */
+    DISPATCH_RESULT_BYTES_MAX = 64 * 1024 * 1024, /* results held; above it nothing more begins */
 };
 
 int dispatch_idle_runners(const struct worker *w);

@@ -44,6 +44,17 @@ static void keep(struct buf *out, const struct wire_frame *f, size_t max)
     buf_add(out, f->payload.ptr, f->payload.len < max ? f->payload.len : max);
 }
 
+/* With too many results in hand, what has not begun is taken back: its results would come on top. */
+static void on_result(struct runner *r, struct claim *c, const struct wire_frame *f)
+{
+    struct worker *w = r->worker;
+    w->result_bytes -= (int64_t)c->result.len;
+    keep(&c->result, f, WIRE_REPLY_MAX);
+    w->result_bytes += (int64_t)c->result.len;
+    if (w->result_bytes > DISPATCH_RESULT_BYTES_MAX)
+        runner_revoke(r, pool_back_to_ready);
+}
+
 static void on_hello(struct runner *r)
 {
     if (r->state == RUNNER_STARTING)
@@ -70,7 +81,7 @@ static int handle(struct runner *r, const struct wire_frame *f, struct err *err)
         return on_done(r, f, err);
     case WIRE_RESULT:
         if (c != NULL)
-            keep(&c->result, f, WIRE_REPLY_MAX);
+            on_result(r, c, f);
         return 0;
     case WIRE_MESSAGE:
         if (c != NULL)

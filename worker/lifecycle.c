@@ -1,6 +1,7 @@
 #include "worker/lifecycle.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 enum {
     DUTY_STEP_MS = 5, /* periodic duties run at most so often */
     DESCRIBE_LIMIT_MS = 20000,
+    LARGE_BYTES = 256 * 1024, /* from here on a buffer has pages of its own */
     SETTLE_LAST_MS = 1000, /* after the runners' end, for the last answers of Redis */
 };
 
@@ -514,11 +516,20 @@ static void close_loop(uv_loop_t *loop)
         log_msg(LOG_WARN, "the loop was left with open handles", KV_STR("error", uv_strerror(rc)));
 }
 
+/* Large buffers come from the kernel and go back there.  By default the limit between large and small
+ * grows with what is freed, and after some megabytes a long-lived small piece above a hole keeps it. */
+static void keep_memory_flat(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES); /* 0 = not glibc's: nothing to be done */
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES);
+}
+
 int lifecycle_run(struct config *cfg, const struct redis_url *url, int exe_fd,
                   const struct lifecycle_options *options)
 {
     struct err err = {0};
     uv_loop_t loop;
+    keep_memory_flat();
     struct worker *w = xcalloc(1, sizeof *w);
     w->loop = &loop;
     w->cfg = *cfg;

@@ -223,6 +223,7 @@ void settle_forget(struct worker *w, struct claim *c)
         settled_add(&w->settled, c->seq);
     pool_release_slot(w, c);
     w->held_bytes -= (int64_t)c->len;
+    w->result_bytes -= (int64_t)c->result.len;
     claims_remove(&w->claims, c);
     CRASH_POINT("settle.forgotten");
     worker_wake(w);

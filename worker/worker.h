@@ -93,7 +93,8 @@ struct worker {
     struct claims claims;
     struct request *requests;
     int claims_under_way; /* records asked for: on the main connection, and by pops at most once */
-    int64_t held_bytes;
+    int64_t held_bytes; /* of records */
+    int64_t result_bytes; /* of results whose jobs are not settled: grows while Redis is away */
     struct settled settled; /* the last sequence numbers settled */
 
     struct claim_list ready;
