@@ -56,23 +56,25 @@ bool request_covers(const struct worker *w, uint64_t seq)
     return false;
 }
 
+/* A slot whose job has returned counts as free: its settlement goes out before or with the claim, and is
+ * answered by the time the claim has brought something. */
 int claim_room(const struct worker *w, const struct queue *q)
 {
     int room = 0;
     for (int i = 0; i < w->pool.block_count; i++) {
         const struct runner *r = w->pool.runners[i];
-        if (!runner_has_room(r))
+        if (!runner_takes_jobs(r))
             continue;
         int ahead = 1;
         if (q->job_us > 0 && q->job_us < CLAIM_AHEAD_MS * 1000)
             ahead = (int)(CLAIM_AHEAD_MS * 1000 / q->job_us);
         ahead -= r->jobs.count;
-        if (ahead > r->free_count)
-            ahead = r->free_count;
+        if (ahead > SLOTS_PER_RUNNER - r->jobs.count)
+            ahead = SLOTS_PER_RUNNER - r->jobs.count;
         if (ahead > 0)
             room += ahead;
     }
-    return room - w->ready.count - w->claims_under_way;
+    return room - w->ready.count - w->claims_under_way - w->settle.blocked.count;
 }
 
 /* A refused claim: what it means for the queue, and for the connection. */

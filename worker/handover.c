@@ -6,10 +6,14 @@
 #include "worker/dispatch.h"
 #include "worker/worker.h"
 
+bool runner_takes_jobs(const struct runner *r)
+{
+    return r->state == RUNNER_READY && !r->alone && r->fd != -1 && r->kill_mono_ms == 0;
+}
+
 bool runner_has_room(const struct runner *r)
 {
-    return r->state == RUNNER_READY && !r->alone && r->free_count > 0 && r->fd != -1 &&
-           r->kill_mono_ms == 0;
+    return r->free_count > 0 && runner_takes_jobs(r);
 }
 
 void runner_send(struct runner *r, struct claim *c)

@@ -8,8 +8,9 @@ struct claim;
 struct runner;
 struct worker;
 
-/* Room for one more job: a ready runner of the present generation with a free slot and nothing that
- * must run alone. */
+/* A ready runner of the present generation with nothing that must run alone. */
+bool runner_takes_jobs(const struct runner *r);
+/* And a free slot: room for one more job now. */
 bool runner_has_room(const struct runner *r);
 /* Puts a claim into a slot and its frame into the runner's output. */
 void runner_send(struct runner *r, struct claim *c);
