@@ -105,13 +105,13 @@ int uuid_v7(struct uuid_source *src, int64_t now_wall_ms, char out[UUID_BYTES + 
 {
     static const uint64_t time_mask = (UINT64_C(1) << 48) - 1;
     static const uint64_t counter_max = (UINT64_C(1) << 42) - 1;
-    struct {
-        uint64_t counter;
-        uint32_t tail;
-    } rnd;
-    int rc = random_bytes(&rnd, sizeof rnd, err);
-    if (rc < 0)
-        return rc;
+    if (src->left == 0) {
+        int rc = random_bytes(src->stock, sizeof src->stock, err);
+        if (rc < 0)
+            return rc;
+        src->left = UUID_STOCK;
+    }
+    struct uuid_random rnd = src->stock[--src->left];
 
     uint64_t now = now_wall_ms < 0 ? 0 : (uint64_t)now_wall_ms & time_mask;
     bool first = src->last_ms == 0 && src->counter == 0;

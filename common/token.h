@@ -40,9 +40,15 @@ bool token_parse(struct span text, struct incarnation *ret_inc, uint64_t *ret_se
 /* A UUIDv7 (RFC 9562): 48 bits of ms, then random, ascending within one process.
  * `out` gets 36 characters and a NUL.  Used for job ids. */
 enum { UUID_BYTES = 36 };
+enum { UUID_STOCK = 32 };
 struct uuid_source {
     uint64_t last_ms;
     uint64_t counter; /* 12 + 30 bits that follow the time, random at each new ms */
+    struct uuid_random {
+        uint64_t counter;
+        uint32_t tail;
+    } stock[UUID_STOCK]; /* the kernel is asked for many at once: never share one across a fork() */
+    int left;
 };
 MUST_CHECK int uuid_v7(struct uuid_source *src, int64_t now_wall_ms, char out[UUID_BYTES + 1],
                        struct err *err);

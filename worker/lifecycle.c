@@ -218,6 +218,10 @@ static void turn(struct worker *w)
 {
     int64_t now = mono_ms();
     liveness_stamp(w); /* what this turn heard may be old */
+    if (w->phase < PHASE_QUIET) {
+        dispatch_run(w); /* before anything else: somebody may wait for this one job */
+        pool_flush(w);
+    }
     if (now - w->duty_mono_ms >= DUTY_STEP_MS) {
         w->duty_mono_ms = now;
         arm_duties(w, duties(w, now), now);
