@@ -102,6 +102,7 @@ BUGS = {
         [ARRIVES_MEANWHILE]),
     "popped, then registered": (
         [("common/lua/claim.lua", "redis.call('HSET', KEYS[2], unpack(fields))\n", ""),
+         ("common/lua/claim.lua", "redis.call('HSETNX', KEYS[2], token, record) == 1", "true"),
          ("worker/claim.c", WORKER_H, INCLUDE_STATS),
          ("worker/claim.c", "        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);\n",
           REGISTER + "        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);\n"),
@@ -118,6 +119,8 @@ BUGS = {
         [RUNS_AGAIN]),
     "claimed again under the same tokens": (
         [("common/lua/claim.lua", "  if held then return redis.error_reply('DUPTOKEN ' .. tokens[i]) "
+          "end\n", ""),
+         ("common/lua/claim.lua", "  if not new then return redis.error_reply('DUPTOKEN ' .. token) "
           "end\n", ""),
          ("worker/claim.c", "        return; /* the connection's end is handled where it is seen */\n",
           "        w->next_seq = r->first_seq;\n        return;\n"),
@@ -160,7 +163,8 @@ BUGS = {
     "due in two steps": (
         [("common/lua/due.lua", "    redis.call('LPUSH', KEYS[2], record)\n",
           "    redis.call('LPUSH', KEYS[2] .. ':limbo', record)\n"),
-         ("worker/schedule.c", "    if (due.moved > 0)\n        q->maybe = true;\n", MOVE_ON),
+         ("worker/schedule.c", "    if (due.moved > 0) {\n        CRASH_POINT(\"due.moved\");\n"
+          "        q->maybe = true;\n    }\n", MOVE_ON),
          ("worker/schedule.c", "static void due_answer(", NO_ANSWER + "static void due_answer(")],
         [cuts("later"), chaos("wire")]),
     "no death signal, and a blind guard": (
@@ -173,11 +177,25 @@ BUGS = {
         [("fencing: slow beat", ["tests/chaos/fencing.py",
                                  "Long.test_a_slow_beat_hinders_no_job"])]),
     "a thawed worker begins at once": (
-        [("worker/dispatch.c", "    if (w->ready.first == NULL || liveness_doubtful(w))\n",
-          "    if (w->ready.first == NULL)\n")],
+        [("worker/dispatch.c", "    if (w->ready.first == NULL || liveness_doubtful(w) ||\n",
+          "    if (w->ready.first == NULL ||\n")],
         [("fencing: begins nothing", ["tests/chaos/fencing.py", "Quick.test_a_claim_that_was_lost_"
                                       "before_it_was_heard_of_begins_nothing"])]),
 }
+
+
+def planted(directory, changes):
+    """{name: text} with the changes made; each old text must be there exactly once."""
+    texts = {}
+    for name, old, new in changes:
+        if name not in texts:
+            with open(os.path.join(directory, name)) as file:
+                texts[name] = file.read()
+        if texts[name].count(old) != 1:
+            raise ValueError("%s: found %d times instead of once:\n%s" % (
+                name, texts[name].count(old), old))
+        texts[name] = texts[name].replace(old, new)
+    return texts
 
 
 class Copy:
@@ -199,18 +217,14 @@ class Copy:
             raise SystemExit("it cannot be built:\n" + done.stdout[-4000:])
 
     def plant(self, changes):
-        """Replaces each text, which must be there exactly once; returns what undoes it."""
+        """Returns what undoes it."""
         before = {}
-        for name, old, new in changes:
+        for name, text in planted(self.directory, changes).items():
             path = os.path.join(self.directory, name)
             with open(path) as file:
-                text = file.read()
-            before.setdefault(path, text)
-            if text.count(old) != 1:
-                raise SystemExit("%s: found %d times instead of once:\n%s" % (
-                    name, text.count(old), old))
+                before[path] = file.read()
             with open(path, "w") as file:
-                file.write(text.replace(old, new))
+                file.write(text)
 
         def undo():
             for path, text in before.items():

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 from bl import Case
+from bugs import BUGS, ROOT, planted
 from bytecuts import Sweeps
 from chaos import run_episode
 
@@ -34,6 +35,11 @@ class Chaos(Case):
         sweeps = Sweeps(307, ["retry", "follow"], 6).run()
         self.assertEqual([], sweeps.failures)
         self.assertGreater(sum(sweeps.cuts.values()), 10)
+
+    def test_every_mistake_can_be_planted(self):
+        for name, (changes, _) in BUGS.items():
+            with self.subTest(name):
+                planted(ROOT, changes)
 
 
 if __name__ == "__main__":
