@@ -10,6 +10,7 @@
  *   claim      claims of --batch by script and HDEL of their tokens, --depth claims in flight,
  *              until the list is empty: at least once
  *   pop        RPOP of --batch, --depth in flight, until the list is empty: at most once
+ *   pop-one    BRPOP of --count jobs one by one, --depth in flight: at most once without batches
  *   ping       --count round trips, one after the other
  *   wake       BRPOP until --count values came, each the CLOCK_MONOTONIC ns of its push
  *   spawn      starts --count processes of /bin/true, --depth at a time: what `exec` jobs cost at
@@ -239,6 +240,21 @@ static void run_pop(struct client *c, const struct store_queue *q, const struct 
     print_rate(start, jobs);
 }
 
+static void run_pop_one(struct client *c, const struct store_queue *q, const struct options *o)
+{
+    int64_t sent = 0, jobs = 0;
+    struct clock start = clock_start();
+    while (jobs < o->count) {
+        for (; sent < o->count && sent - jobs < o->depth; sent++)
+            store_cmd_brpop(&c->out, &q, 1, 0);
+        struct answer a = client_await(c);
+        do
+            jobs++;
+        while (client_arrived(c, &a));
+    }
+    print_rate(start, jobs);
+}
+
 /* ---- latency ------------------------------------------------------------------------------ */
 
 static void run_ping(struct client *c, const struct options *o)
@@ -365,6 +381,8 @@ int main(int argc, char **argv)
         run_claim(&c, &q, &o);
     else if (strcmp(o.mode, "pop") == 0)
         run_pop(&c, &q, &o);
+    else if (strcmp(o.mode, "pop-one") == 0)
+        run_pop_one(&c, &q, &o);
     else if (strcmp(o.mode, "ping") == 0)
         run_ping(&c, &o);
     else if (strcmp(o.mode, "wake") == 0)

@@ -3,7 +3,7 @@
 from stage import Stage
 from table import Row
 
-FIRST_JOBS, SECONDS = 10000, 1.5
+FIRST_JOBS, SECONDS = 20000, 2
 GRID_BATCHES, GRID_DEPTHS = (64, 128, 256), (2, 4, 8)
 
 
@@ -31,18 +31,22 @@ def with_worker(stage, count, runners, delivery=None, bytes=100):
 
 
 def _one_kind(bench, stage, title, mode, delivery):
-    count = bench.scale(300000, 20000)
+    count = bench.scale(600000, 20000)
     best = tune(bench, stage, mode)
     ceiling = "ceiling"
     cases = {ceiling: lambda: stage.ceiling_drain(mode, count, **best)}
+    if mode == "pop":
+        ceiling = "ceiling, BRPOP"
+        cases[ceiling] = lambda: stage.ceiling_drain("pop-one", count, depth=256)
     for runners in bench.scale((1, 2, 4, 8), (1, 2)):
         cases["worker, %d runner%s" % (runners, "s" * (runners > 1))] = \
             lambda runners=runners: with_worker(stage, count, runners, delivery)
     results = bench.interleave(cases)
     bench.table.section(
         title, bench.rows(results, "jobs/s", "jobs/s", ceiling),
-        "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid" % (
-            "{:,}".format(count), best["batch"], best["depth"]))
+        "at most %s jobs of 100 bytes; ceiling: %d a command, %d in flight, the best of a grid%s" % (
+            "{:,}".format(count), best["batch"], best["depth"],
+            "; BRPOP: one by one, 256 in flight" if mode == "pop" else ""))
     rows = bench.rows({"%s: one claim" % name: metrics for name, metrics in results.items()},
                       "per claim", "jobs")
     rows += bench.rows({"%s: one HDEL" % name: metrics for name, metrics in results.items()},

@@ -198,7 +198,7 @@ class Stage:
         """The same of the bare client."""
         self.fill(count, bytes)
         before = cpu_seconds(self.redis.pid)
-        got = self.ceiling(mode, **options)
+        got = self.ceiling(mode, count=count, **options)
         if got["jobs"] != count:
             raise AssertionError("%d jobs of %d were taken" % (got["jobs"], count))
         figures = {"jobs/s": count / got["seconds"]}
