@@ -182,6 +182,8 @@ MUST_CHECK int store_read_claim(const struct redisReply *reply, struct store_cla
 void store_cmd_peek(struct buf *out, const struct store_queue *q, int seconds);
 /* LLEN of the list. */
 void store_cmd_length(struct buf *out, const struct store_queue *q);
+/* EXISTS of the lists of `count` queues.  Reply: how many are there. */
+void store_cmd_exist(struct buf *out, const struct store_queue *const *queues, int count);
 /* At-most-once: BRPOP q1 q2 ... seconds; RPOP list n; give back what came too late: RPUSH. */
 void store_cmd_brpop(struct buf *out, const struct store_queue *const *queues, int count,
                      int seconds);
@@ -271,6 +273,11 @@ MUST_CHECK int store_read_due(const struct redisReply *reply, struct store_due *
 
 void store_cmd_beat(struct buf *out, const struct store_globals *g, const struct incarnation *inc);
 void store_cmd_look(struct buf *out, const struct store_globals *g); /* HGETALL workers */
+/* HGET of one worker's counter. */
+void store_cmd_counter(struct buf *out, const struct store_globals *g,
+                       const struct incarnation *inc);
+/* Its reply; -1 = it is not listed. */
+MUST_CHECK int store_read_counter(const struct redisReply *reply, int64_t *ret, struct err *err);
 struct store_beat {
     struct incarnation inc;
     int64_t counter;

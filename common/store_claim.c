@@ -74,6 +74,14 @@ void store_cmd_length(struct buf *out, const struct store_queue *q)
     store_cmd_size(out, q, PLACE_WAITING);
 }
 
+void store_cmd_exist(struct buf *out, const struct store_queue *const *queues, int count)
+{
+    store_begin(out, 1 + count);
+    store_arg_str(out, "EXISTS");
+    for (int i = 0; i < count; i++)
+        store_arg_str(out, queues[i]->list);
+}
+
 void store_cmd_brpop(struct buf *out, const struct store_queue *const *queues, int count,
                      int seconds)
 {

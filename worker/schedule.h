@@ -13,9 +13,9 @@
 struct worker;
 
 enum {
-    SCHEDULE_LOOK_MS = 6000,
+    SCHEDULE_LOOK_MS = 10000,
     SCHEDULE_PARKED_MS = 2000, /* where something is parked */
-    SCHEDULE_NONE_PARKED_MS = 5000,
+    SCHEDULE_NONE_PARKED_MS = 10000,
 };
 
 /* Does what is due; returns when to look again, mono ms. */

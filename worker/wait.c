@@ -162,33 +162,63 @@ void wait_run(struct worker *w)
     }
 }
 
+/* Is this one of those that nobody wakes us for?  `nth` counts the queues that could be waited for. */
+static bool is_swept(const struct worker *w, const struct queue *q, int nth)
+{
+    return nth >= WAIT_MAX || (q->waiter != NULL && q->waiter->sweeping) || !among_peekers(w, q);
+}
+
+/* Marks them all: in a claim of each it shows which one has something. */
+static void on_swept(void *arg, const struct redisReply *reply)
+{
+    struct worker *w = arg;
+    int64_t n = 0;
+    w->sweep_under_way = false;
+    enum store_answer answer = store_classify(reply, NULL);
+    if (answer == STORE_GONE ||
+        (answer == STORE_OK && store_read_count(reply, &n, NULL) == 0 && n == 0))
+        return;
+    for (int i = 0, nth = 0; i < w->queue_count; i++) {
+        struct queue *q = w->queues[i];
+        if (q->delivery == DELIVERY_AT_LEAST_ONCE && !q->retired && is_swept(w, q, nth++))
+            q->maybe = true;
+    }
+    worker_wake(w);
+}
+
+/* One question for all of them: does any of these lists exist? */
+static void send_sweep(struct worker *w, const struct store_queue *const *swept, int count)
+{
+    struct buf cmd = BUF_INIT;
+    store_cmd_exist(&cmd, swept, count);
+    w->sweep_under_way = redis_link_send(w->main, buf_span(&cmd), on_swept, w) == 0;
+    buf_done(&cmd);
+}
+
 int64_t wait_sweep(struct worker *w, int64_t now_mono_ms)
 {
     if (!worker_claiming(w) || dispatch_idle_runners(w) == 0)
         return INT64_MAX;
     int64_t next = INT64_MAX;
-    int waited = 0;
-    for (int i = 0; i < w->queue_count; i++) {
+    const struct store_queue **swept = xcalloc((size_t)w->queue_count + 1, sizeof(*swept));
+    int count = 0;
+    for (int i = 0, nth = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
         if (q->delivery != DELIVERY_AT_LEAST_ONCE || q->retired)
             continue;
-        bool beyond = waited++ >= WAIT_MAX;
-        bool sweeping =
-            beyond || (q->waiter != NULL && q->waiter->sweeping) || !among_peekers(w, q);
         bool closed = !queue_open(q, now_mono_ms);
         if (closed && q->blocked_until_mono_ms < next)
             next = q->blocked_until_mono_ms;
-        if (!sweeping || q->maybe || closed)
-            continue;
-        if (now_mono_ms - q->probe_mono_ms >= WAIT_SWEEP_MS) {
-            q->probe_mono_ms = now_mono_ms;
-            q->maybe = true;
-            worker_wake(w);
-        }
-        if (q->probe_mono_ms + WAIT_SWEEP_MS < next)
-            next = q->probe_mono_ms + WAIT_SWEEP_MS;
+        if (is_swept(w, q, nth++) && !q->maybe && !closed)
+            swept[count++] = &q->keys;
     }
-    return next;
+    if (count > 0 && now_mono_ms >= w->sweep_mono_ms) {
+        w->sweep_mono_ms = now_mono_ms + WAIT_SWEEP_MS;
+        if (!w->sweep_under_way)
+            send_sweep(w, swept, count);
+    }
+    free(swept);
+    return count > 0 && w->sweep_mono_ms < next ? w->sweep_mono_ms : next;
 }
 
 static void on_unblocked(void *arg, const struct redisReply *reply)

@@ -6,7 +6,7 @@
  * runs the claim the moment the wait ends.
  *
  * Queues beyond WAIT_MAX, queues whose server refuses BLMOVE (out of memory, too old, renamed), and
- * those where enough other workers wait, are looked at every WAIT_SWEEP_MS instead.
+ * those where enough other workers wait, are looked at every WAIT_SWEEP_MS instead, all by one EXISTS.
  */
 #ifndef BL_WORKER_WAIT_H
 #define BL_WORKER_WAIT_H
@@ -22,7 +22,7 @@ enum { WAIT_MAX = 8, WAIT_SECONDS = 4, WAIT_SWEEP_MS = 250, WAIT_PEEKERS = 16 };
 
 /* Begins waits where they are due; called at the end of a turn when there was nothing to claim. */
 void wait_run(struct worker *w);
-/* The next sweep, mono ms; INT64_MAX = none.  Marks queues worth a claim when it is due. */
+/* The next sweep, mono ms; INT64_MAX = none.  Asks when it is due. */
 int64_t wait_sweep(struct worker *w, int64_t now_mono_ms);
 /* Ends all waits by CLIENT UNBLOCK on the main connection; their claims are answered as usual. */
 void wait_stop(struct worker *w);

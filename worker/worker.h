@@ -124,6 +124,8 @@ struct worker {
         int live_count; /* workers in the last look */
     } live;
 
+    int64_t sweep_mono_ms; /* when queues that nobody wakes us for are looked at next */
+    bool sweep_under_way;
     struct reconcile *reconcile; /* NULL = none under way */
     uint64_t round; /* reconcile rounds begun */
     int64_t reconcile_mono_ms; /* when the next one is due */

@@ -5,11 +5,11 @@
 -- {1, left} while paused; DUPTOKEN, nothing changed, if one of the tokens is in `run` already.
 -- Atomic: a record is in the list or in `run`, never in both, never in neither.
 local unpack, format = table.unpack or unpack, string.format
-redis.call('HDEL', KEYS[2], '')
 local left = redis.call('LLEN', KEYS[1])
-if redis.call('EXISTS', KEYS[3]) == 1 then return {1, left} end
 local n, room = math.min(tonumber(ARGV[3]), left, 256), tonumber(ARGV[4])
 if n < 1 then return {0, left} end
+redis.call('HDEL', KEYS[2], '')
+if redis.call('EXISTS', KEYS[3]) == 1 then return {1, left} end
 if n == 1 then
   local token, record = ARGV[1] .. ':' .. ARGV[2], redis.call('LRANGE', KEYS[1], '-1', '-1')[1]
   local new = redis.call('HSETNX', KEYS[2], token, record) == 1

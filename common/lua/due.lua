@@ -4,9 +4,9 @@
 -- Returns {moved, ms until the next is due}: 0 = more are due now, -1 = the zset is empty.
 -- Atomic: by Redis' clock; each record is copied before it is removed, in due order, one by one.
 -- Bounded in bytes too (256 KiB, which one record may exceed): read in doubling steps, as in claim.
+if redis.call('ZCARD', KEYS[1]) == 0 then return {0, -1} end
 redis.call('HDEL', KEYS[3], '')
 redis.call('LLEN', KEYS[2])
-if redis.call('ZCARD', KEYS[1]) == 0 then return {0, -1} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = string.format('%.0f', now)
