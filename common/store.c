@@ -1,8 +1,10 @@
 /* Encoding of commands, the table of scripts, and what an answer of Redis means. */
 #include "common/store_priv.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/store_scripts.h"
@@ -237,4 +239,20 @@ int store_read_count(const struct redisReply *reply, int64_t *ret, struct err *e
     if (rc == 0)
         *ret = reply->integer;
     return rc;
+}
+
+int store_read_counter(const struct redisReply *reply, int64_t *ret, struct err *err)
+{
+    *ret = -1;
+    if (reply != NULL && reply->type == REDIS_REPLY_NIL)
+        return 0;
+    int rc = store_expect(reply, REDIS_REPLY_STRING, "counter", err);
+    if (rc < 0)
+        return rc;
+    char *end;
+    errno = 0;
+    *ret = strtoll(reply->str, &end, 10);
+    if (errno != 0 || end == reply->str || *end != '\0' || *ret < 0)
+        return err_set(err, ERR_PROTOCOL, "the counter of a worker is no number");
+    return 0;
 }

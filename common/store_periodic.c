@@ -46,6 +46,15 @@ void store_cmd_look(struct buf *out, const struct store_globals *g)
     get_all(out, g->workers);
 }
 
+void store_cmd_counter(struct buf *out, const struct store_globals *g,
+                       const struct incarnation *inc)
+{
+    store_begin(out, 3);
+    store_arg_str(out, "HGET");
+    store_arg_str(out, g->workers);
+    store_arg_str(out, inc->hex);
+}
+
 void store_cmd_infos(struct buf *out, const struct store_globals *g)
 {
     get_all(out, g->info);

@@ -30,6 +30,7 @@ struct recovery {
     bool last_page;
     uint64_t *tokens; /* of the page, still to be settled */
     int token_count;
+    bool alive; /* its counter moved */
     bool found; /* something in this pass: one more pass follows */
     int64_t settled;
     int unanswered;
@@ -235,6 +236,8 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     intake_judge(c, &limits, wall_ms(), &text, &what);
     if (!c->parsed)
         e.kind = ENDING_UNBEGUN; /* whoever claims it next says what is wrong with it */
+    else if (what.kind == ENDING_NOT_DUE && r->journal == NULL)
+        e.kind = ENDING_UNBEGUN; /* it was on its way to be scheduled: that is still to be done */
     else
         c->handler = catalog_find(&w->catalog, c->doc.type);
     struct decide_policy policy = settle_policy(w, c);
@@ -305,12 +308,35 @@ static void drop_owner(struct recovery *r)
     buf_done(&cmd);
 }
 
+/* It was only out of reach.  What it claims from now on is not ours to judge; what was taken from it
+ * before it notices by its tokens. */
+static void give_up(struct recovery *r)
+{
+    log_msg(LOG_INFO, "a worker thought dead beats again, what is left of its jobs stays its own",
+            KV_STR("incarnation", r->inc.hex), KV_INT("jobs", r->settled));
+    unlink_recovery(r);
+    free_recovery(r);
+}
+
+static void on_counter(void *arg, const struct redisReply *reply)
+{
+    struct recovery *r = arg;
+    int64_t counter;
+    if (!goes_on(r, reply))
+        return;
+    r->alive = store_read_counter(reply, &counter, NULL) < 0 || counter != r->counter;
+}
+
 static void on_page(void *arg, const struct redisReply *reply)
 {
     struct recovery *r = arg;
     struct store_scan page = {0};
     if (!goes_on(r, reply))
         return;
+    if (r->alive) {
+        give_up(r);
+        return;
+    }
     if (store_read_scan(reply, &page, NULL) < 0) {
         pause_recovery(r, AGAIN_MS);
         return;
@@ -368,8 +394,14 @@ static void scan(struct recovery *r)
         r->queue = 0;
     }
     if (r->queue < r->queue_count) {
+        if (r->counter != RECOVER_ANY_COUNTER) {
+            store_cmd_counter(&cmd, &r->worker->globals, &r->inc);
+            (void)ask(r, &cmd, on_counter); /* a failure pauses the recovery */
+            buf_clear(&cmd);
+        }
         store_cmd_scan(&cmd, &r->queues[r->queue], &r->inc, buf_span(&r->cursor));
-        (void)ask(r, &cmd, on_page);
+        if (!r->waiting)
+            (void)ask(r, &cmd, on_page);
     } else {
         drop_owner(r);
     }

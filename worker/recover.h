@@ -4,7 +4,8 @@
  * its lock on this machine was free (takeover.c: its journal tells which jobs had begun and which
  * had returned).  Each of its tokens is settled by script under its own name, so that two
  * recoverers, or a worker wrongly thought dead, do no harm: the token is the fence.  `run` is read
- * again until nothing of it is left; only then its entry among the workers is dropped.
+ * again until nothing of it is left; only then its entry among the workers is dropped.  Should a silent
+ * one beat again meanwhile, the rest stays its own: each page is read together with its counter.
  */
 #ifndef BL_WORKER_RECOVER_H
 #define BL_WORKER_RECOVER_H

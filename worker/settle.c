@@ -218,8 +218,10 @@ void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
 void settle_forget(struct worker *w, struct claim *c)
 {
     /* Only a job that ended for good may be acknowledged again should Redis go back in time: one that
-     * was retried, buried or given back would then lie nowhere else. */
-    if (c->state == CLAIM_SETTLING && c->decision.action == SETTLE_ACK && !c->lost)
+     * was retried, buried or given back would then lie nowhere else.  Nor one that somebody waited for:
+     * Redis has forgotten its reply and what was to follow, too. */
+    if (c->state == CLAIM_SETTLING && c->decision.action == SETTLE_ACK && c->outcome == NULL &&
+        !c->lost)
         settled_add(&w->settled, c->seq);
     pool_release_slot(w, c);
     w->held_bytes -= (int64_t)c->len;

@@ -32,6 +32,24 @@ class BackInTime(Case):
                    redis.client.hlen("{queue:default}:run") == 0, what="the reconciling")
         self.assertEqual(1, len(self.places(redis.client)), "the job is lost")
 
+    def test_after_an_end_that_was_waited_for(self):
+        redis = self.redis()
+        gate = os.path.join(self.directory, "gate")
+        script = "while [ ! -e '%s' ]; do sleep 0.01; done" % gate
+        self.worker(redis, {"runners": 1, "handlers": {
+            "x": {"exec": ["/bin/sh", "-c", script]}, "y": {"exec": ["/bin/true"]}}})
+        client = redis.client
+        client.lpush("queue:default", '{"type":"x","reply_to":"reply:1","on_success":{"type":"y",'
+                     '"reply_to":"reply:2"}}')
+        wait_until(lambda: client.hlen("{queue:default}:run") == 1, what="a claim")
+        client.save()
+        open(gate, "w").close()
+        wait_until(lambda: client.exists("reply:1", "reply:2") == 2, what="both replies")
+        redis.kill9()
+        redis.start()  # what was told is forgotten, and the job lies in `run` again
+        self.assertEqual(0, client.exists("reply:1", "reply:2"))
+        wait_until(lambda: client.exists("reply:1", "reply:2") == 2, what="both replies again")
+
     def test_after_a_retry(self):
         self.go_back(1, lambda r: r.zcard("{queue:default}:retry") == 1)
 

@@ -174,6 +174,36 @@ class Recovery(Case):
         second.wait_log("a worker is silent")
         self.assertEqual(redis.client.hlen("bucketline:workers"), 1)
 
+    def leave_behind(self, redis, documents):
+        """Records in `run` of a worker that beat once: its incarnation."""
+        inc = "0123456789abcdef" * 2
+        for n, document in enumerate(documents):
+            redis.client.hset(RUN, "%s:%d" % (inc, n + 1), document)
+        redis.client.hset("bucketline:workers", inc, 7)
+        return inc
+
+    def test_what_a_silent_worker_was_about_to_schedule_is_scheduled(self):
+        redis = self.redis()
+        self.leave_behind(redis, [self.ledger.document("later", at="2099-01-01T00:00:00Z"),
+                                  self.ledger.document("delayed", delay=3600)])
+        self.worker(redis, self.config(**FAST))
+        wait_until(lambda: redis.client.zcard("{queue:default}:scheduled") == 2 and
+                   self.idle(redis), what="both to be scheduled")
+        self.assertEqual([], self.ledger.lines())
+
+    def test_a_silent_worker_that_beats_again_keeps_what_was_not_taken(self):
+        redis = self.redis()
+        job = self.ledger.document("delayed", delay=3600)
+        inc = self.leave_behind(redis, [job])
+        count = 20000
+        redis.client.hset(RUN, mapping={"%s:%d" % (inc, n): job for n in range(count)})
+        worker = self.worker(redis, self.config(**FAST))
+        worker.wait_log("a worker is silent")
+        redis.client.hincrby("bucketline:workers", inc, 1)
+        worker.wait_log("a worker thought dead beats again")
+        self.assertGreater(self.running(redis), 0)
+        redis.client.delete(RUN)  # nothing of it is left for the end of the test
+
     def test_a_frozen_worker_settles_nothing_that_others_took(self):
         redis = self.redis()
         first = self.worker(redis, self.config(**FAST))
