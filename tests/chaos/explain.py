@@ -7,7 +7,6 @@ or the claim was lost by silence, or Redis went back, or the journal was not the
 needed.
 """
 
-import bisect
 import collections
 
 LAST_LINE = 0.1    # s from a handler's last line to its outcome in the slot, on a busy machine
@@ -26,7 +25,7 @@ class Explainer:
             for pid in fault.pids:
                 self.kills[pid].append(fault)
         self.unheard = {index: self._unheard(index) for index in range(len(world.workers))}
-        self.back = sorted(at for at, _ in world.back)
+        self.back = [(at, self._up_again(at)) for at, _ in world.back]
 
     def worker_index(self, pid, at):
         for life in self.world.lives:
@@ -60,10 +59,15 @@ class Explainer:
             return "lost by silence"
         return None
 
+    def _up_again(self, at):
+        """When the fault was over that had Redis go back."""
+        return max([f.end for f in self.log.faults if f.worker is None and f.begin <= at <= f.end],
+                   default=at)
+
     def _went_back(self, run, until):
-        at = bisect.bisect_left(self.back, run.begin - 0.001)
-        return at < len(self.back) and self.back[at] <= until and \
-            self.back[at] - (run.end or run.begin) < BACK_AGE
+        """Did Redis forget this run's claim?  It may have begun with Redis gone already."""
+        return any(up >= run.begin - 0.001 and at <= until and
+                   at - (run.end or run.begin) < BACK_AGE for at, up in self.back)
 
     def unheard_in(self, index, begin, end):
         return any(b <= end and e >= begin for b, e in self.unheard[index])
