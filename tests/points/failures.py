@@ -58,6 +58,7 @@ class Failing:
         self.mark = os.path.join(case.directory, "failed")
         self.redis = case.redis()
         self.life = Life(case, self.redis)
+        self.workers = []
 
     @property
     def failed(self):
@@ -70,6 +71,7 @@ class Failing:
         worker = self.case.worker(self.redis, life.config(), start=False, env={
             "LD_PRELOAD": build_shim(self.case.directory), "FAIL_IN": self.where,
             "FAIL_CALL": "%s:%d:%d" % (self.what, self.first, self.every), "FAIL_MARK": self.mark})
+        self.workers.append(worker)
         worker.start(ready=False)
         wait_until(lambda: worker.remember() or not worker.running or life.drained(),
                    what=lambda: "the end; left: %r\n%s" % (life.left(), worker.log()[-8000:]))
@@ -82,6 +84,7 @@ class Failing:
             self.died(worker)
             worker = self.case.worker(self.redis, life.config(
                 state_dir=worker.config["state_dir"]), name="again")
+            self.workers.append(worker)
         life.wait_drained(worker)
         worker.remember()
         status = worker.drain()
@@ -91,10 +94,22 @@ class Failing:
             self.died(worker)
             worker = self.case.worker(self.redis, life.config(
                 state_dir=worker.config["state_dir"]), name="again")
+            self.workers.append(worker)
             life.wait_drained(worker)
             worker.drain()
         wait_gone(worker.known)
+        if self.where == "runner" and self.what == "malloc" and self.every == 0:
+            life.may_fail += self.out_of_memory()
         life.check()
+
+    def out_of_memory(self):
+        """The job that failed for it, if the call that failed was made for one."""
+        failed = []
+        for worker in self.workers:
+            failed += re.findall(r'id=(\S+) type=.* error="out of memory: its runner', worker.log())
+        if len(failed) > 1:
+            raise AssertionError("one call failed, and so did %s" % failed)
+        return failed
 
     def died(self, worker):
         status = worker.popen.returncode
