@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Runs the tests and counts them.
 
-    tests/run.py [--unit | --integration] [-k PATTERN] [-v]
+    tests/run.py [--unit | --integration] [-j N] [-k PATTERN] [-v]
 
 --unit         the C programs in BUILD/tests/unit
 --integration  the C programs in BUILD/tests/integration, and test_*.py in tests/integration,
                tests/model and tests/chaos
+-j N           so many files at a time; most of them wait more than they compute (default: 2)
 -k PATTERN     only test files whose name, or tests whose name, holds PATTERN (C programs are
                chosen by file name alone)
 -v             names every test
@@ -17,6 +18,7 @@ Exits 1 if anything failed, or if nothing ran.
 """
 
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -24,6 +26,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -100,11 +103,41 @@ class Outcome:
         return len(self.passed) + len(self.failed) + len(self.skipped)
 
 
+class Groups:
+    """The process groups under way, so that an interrupted run leaves none of them behind."""
+
+    def __init__(self):
+        self.lock, self.pids, self.ended = threading.Lock(), set(), False
+
+    def start(self, argv, **options):
+        with self.lock:
+            if self.ended:
+                raise RuntimeError("interrupted")
+            process = subprocess.Popen(argv, start_new_session=True, **options)
+            self.pids.add(process.pid)
+            return process
+
+    def finish(self, process):
+        with self.lock:
+            kill_group(process.pid)
+            self.pids.discard(process.pid)
+        process.wait()
+
+    def end(self):
+        with self.lock:
+            self.ended = True
+            for pid in self.pids:
+                kill_group(pid)
+
+
+GROUPS = Groups()
+
+
 def run_process(argv, env, pass_fds=()):
     """(exit status, output, hung) of a process, whose whole group is gone when this returns."""
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=log, start_new_session=True, pass_fds=pass_fds)
+        process = GROUPS.start(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log,
+                               stderr=log, pass_fds=pass_fds)
         for fd in pass_fds:
             os.close(fd)
         hung = False
@@ -112,11 +145,8 @@ def run_process(argv, env, pass_fds=()):
             process.wait(GUARD_SECONDS)
         except subprocess.TimeoutExpired:
             hung = True
-        except BaseException:
-            kill_group(process.pid)
-            raise
-        kill_group(process.pid)
-        process.wait()
+        finally:
+            GROUPS.finish(process)
         log.seek(0)
         return process.returncode, log.read().decode("utf-8", "replace"), hung
 
@@ -191,11 +221,36 @@ def programs(build, area):
     return sorted(p for p in found if os.access(p, os.X_OK) and os.path.isfile(p))
 
 
+def run_file(path, run):
+    began = time.monotonic()
+    outcome, output = run()
+    return path, outcome, output, time.monotonic() - began
+
+
+def report(path, outcome, output, seconds, verbose):
+    """Says how a file went; its outcome."""
+    if outcome.count == 0:
+        return outcome  # -k chose nothing in it
+    print("%-44s %4d passed, %d failed%s  (%.1f s)" % (
+        os.path.relpath(path, ROOT), len(outcome.passed), len(outcome.failed),
+        ", %d skipped" % len(outcome.skipped) if outcome.skipped else "", seconds), flush=True)
+    if verbose:
+        for word, tests in (("ok", outcome.passed), ("skipped", outcome.skipped)):
+            for test in tests:
+                print("    %s %s" % (word, test))
+    if outcome.failed:
+        print("".join("    FAILED %s\n" % test for test in outcome.failed) +
+              "---- output of %s\n%s\n----" % (os.path.basename(path), output.rstrip()),
+              flush=True)
+    return outcome
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs the tests and counts them.")
     parser.add_argument("--unit", action="store_true", help="the unit tests only")
     parser.add_argument("--integration", action="store_true",
                         help="the integration and model tests only")
+    parser.add_argument("-j", metavar="N", type=int, default=2, help="files at a time (2)")
     parser.add_argument("-k", metavar="PATTERN", default="", help="only what holds PATTERN")
     parser.add_argument("-v", action="store_true", help="name every test")
     options = parser.parse_args()
@@ -214,24 +269,14 @@ def main():
     jobs += [(p, lambda p=p: run_python(p, options.k, env)) for p in py_files]
 
     total = Outcome()
-    for path, run in jobs:
-        began = time.monotonic()
-        outcome, output = run()
-        total.add(outcome)
-        if outcome.count == 0:
-            continue  # -k chose nothing in it
-        print("%-44s %4d passed, %d failed%s  (%.1f s)" % (
-            os.path.relpath(path, ROOT), len(outcome.passed), len(outcome.failed),
-            ", %d skipped" % len(outcome.skipped) if outcome.skipped else "",
-            time.monotonic() - began), flush=True)
-        if options.v:
-            for word, tests in (("ok", outcome.passed), ("skipped", outcome.skipped)):
-                for test in tests:
-                    print("    %s %s" % (word, test))
-        if outcome.failed:
-            print("".join("    FAILED %s\n" % test for test in outcome.failed) +
-                  "---- output of %s\n%s\n----" % (os.path.basename(path), output.rstrip()),
-                  flush=True)
+    with concurrent.futures.ThreadPoolExecutor(max(1, options.j)) as pool:
+        try:
+            for done in concurrent.futures.as_completed(
+                    [pool.submit(run_file, path, run) for path, run in jobs]):
+                total.add(report(*done.result(), options.v))
+        except BaseException:
+            GROUPS.end()
+            raise
     for test in total.failed:
         print("FAILED " + test)
     print("%d passed, %d failed%s" % (
