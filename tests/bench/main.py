@@ -21,7 +21,7 @@ import machine
 from bench import Bench
 from table import Table
 
-NAMES = ("push", "drain", "sizes", "latency", "programs", "footprint", "backlog", "pool", "queues",
+NAMES = ("push", "drain", "sizes", "latency", "mixed", "programs", "footprint", "backlog", "pool", "queues",
          "durability", "idle")
 
 
