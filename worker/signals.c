@@ -91,6 +91,11 @@ static void on_closed(uv_handle_t *handle)
 void signals_stop(struct worker *w)
 {
     struct signals *s = w->signals;
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (size_t i = 0; i < ARRAY_COUNT(actions); i++)
+        sigaddset(&ours, actions[i].signum);
+    (void)pthread_sigmask(SIG_BLOCK, &ours, NULL); /* fails only for a wrong argument */
     w->signals = NULL;
     for (size_t i = 0; i < ARRAY_COUNT(actions); i++) {
         s->handles[i].data = s;

@@ -5,6 +5,7 @@
 struct worker;
 
 void signals_start(struct worker *w);
+/* From here on they are blocked, so that an impatient TERM does not spoil the exit status. */
 void signals_stop(struct worker *w);
 
 #endif

@@ -206,6 +206,8 @@ class Producer(threading.Thread):
             return [self._lost(e)] * len(jobs)
         except redis_py.exceptions.TimeoutError as e:
             return [self._lost(e)] * len(jobs)
+        except AttributeError as e:  # its own mistake, when a unix socket's connection breaks
+            return [self._lost(e)] * len(jobs)
         except redis_py.exceptions.ResponseError as e:
             return [self._refusal(str(e), type(e).__name__)] * len(jobs)
 

@@ -44,6 +44,14 @@ class Lifecycle(Case):
         self.assertEqual(self.client.hlen(RUN), 0)
         self.assert_left_clean(worker)
 
+    def test_many_terms_end_it_as_well_as_one(self):
+        redis = self.redis()
+        for n in range(5):
+            worker = self.worker(redis, {"runners": 1}, name="worker%d" % n)
+            while worker.running:
+                worker.term()
+            self.assertEqual(0, worker.wait())
+
     def test_a_second_term_kills_now_and_blames_nobody(self):
         worker = self.start()
         self.ledger.push(self.server, 1, ms=60000)
