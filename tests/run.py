@@ -258,6 +258,9 @@ def main():
     build = os.path.abspath(os.environ.get("BUCKETLINE_BUILD") or os.path.join(ROOT, "build"))
     env = dict(os.environ, BUCKETLINE_BUILD=build, PYTHONDONTWRITEBYTECODE="1")
 
+    if "address" in os.path.basename(build):  # crashes and core limits are to be what they are without
+        env.setdefault("ASAN_OPTIONS", "handle_segv=0:handle_sigbus=0:disable_coredump=0")
+
     c_files, py_files = [], []
     if options.unit or both:
         c_files += programs(build, "unit")
