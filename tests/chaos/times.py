@@ -24,6 +24,7 @@ from world import World
 
 from bl import wait_until
 from faults import now
+from machine import Machine
 from producer import Catalog
 from runs import read_runs
 
@@ -31,16 +32,21 @@ from runs import read_runs
 class Bench:
     """A world for one measurement; `seconds` is what was measured."""
 
-    def __init__(self, **settings):
+    def __init__(self, start=True, **settings):
+        self.at_once = start
         self.directory = tempfile.mkdtemp(prefix="bltimes", dir="/tmp")
         self.world = World(self.directory, **settings)
         self.catalog = Catalog(self.world.ledger, random.Random(1))
         self.seconds = []
 
     def __enter__(self):
+        if self.at_once:
+            self.start()
+        return self
+
+    def start(self):
         for index in range(len(self.world.workers)):
             self.world.start_worker(index, ready=True)
-        return self
 
     def __exit__(self, *exc):
         self.world.end()
@@ -110,6 +116,34 @@ def machine_gone(scale):
     return seconds
 
 
+def _cut_off(machine):
+    options = {"bind": ["127.0.0.1", machine.address], "protected-mode": "no"}
+    with Bench(workers=2, runners=8, beat="2s", dead_after="10s", aof="everysec",
+               through_proxy=False, redis_options=options, start=False) as b:
+        there = b.world.workers[0]
+        there.argv = machine.enter(there.argv)
+        there.write_config(redis={"url": there.config["redis"]["url"].replace(
+            "127.0.0.1", machine.address)})
+        b.start()
+        keys = [b.push(60000) for _ in range(4)]  # the other machine has runners left
+        runs = [b.wait_run(key, 1) for key in keys]
+        gone = now()
+        machine.cut_off()
+        return [b.wait_run(run.key, 2).begin - gone for run in runs if run.worker == there.pid]
+
+
+def machine_cut_off(scale):
+    """A machine lives on, but its network does not: until its jobs run elsewhere."""
+    seconds = []
+    for _ in range(max(1, int(5 * scale)) if Machine.possible() else 0):
+        machine = Machine()
+        try:
+            seconds += _cut_off(machine)
+        finally:
+            machine.end()
+    return seconds
+
+
 def redis_back(scale):
     """Redis is killed and comes back after a while: from its first answer until a job is done."""
     with Bench(workers=1, runners=2, aof="always", through_proxy=False) as b:
@@ -155,6 +189,7 @@ MEASURES = {
     "runner": (runner_death, "runner killed -> its job begins again", 0.99, 0.1),
     "restart": (worker_restart, "worker killed and restarted -> its jobs run again", 1, 1),
     "machine": (machine_gone, "machine gone -> its jobs run elsewhere", 1, 15),
+    "cut": (machine_cut_off, "machine cut off -> its jobs run elsewhere", 1, 15),
     "back": (redis_back, "Redis killed, back -> next job done", 1, 1),
     "resumed": (redis_resumed, "Redis frozen, goes on -> next job done", 1, 1),
     "drain": (drain, "TERM with a hanging job -> the worker is gone", 1, 3),
