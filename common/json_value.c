@@ -120,8 +120,39 @@ bool json_number_int64(struct span value, int64_t *ret)
     return true;
 }
 
+/* Digits and perhaps a point, 15 digits at most: these and the power of ten are exact as doubles, so
+ * that one division rounds as strtod() does (W. D. Clinger, How to read floating point numbers
+ * accurately, 1990). */
+static bool short_decimal(struct span value, double *ret)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    bool negative = value.ptr[0] == '-';
+    int64_t digits = 0;
+    size_t point = value.len;
+    if (value.len - negative > 16)
+        return false;
+    for (size_t i = negative; i < value.len; i++) {
+        char c = value.ptr[i];
+        if (c == '.')
+            point = i;
+        else if (c < '0' || c > '9')
+            return false;
+        else
+            digits = digits * 10 + (c - '0');
+    }
+    size_t fraction = point < value.len ? value.len - point - 1 : 0;
+    if (value.len - negative - (point < value.len) > 15)
+        return false;
+    double v = (double)digits / powers[fraction];
+    *ret = negative ? -v : v;
+    return true;
+}
+
 bool json_number_double(struct span value, double *ret)
 {
+    if (short_decimal(value, ret))
+        return true;
     char small[64];
     char *copy = value.len < sizeof small ? small : xmalloc(value.len + 1);
     memcpy(copy, value.ptr, value.len);

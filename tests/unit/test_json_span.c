@@ -490,6 +490,29 @@ static void doubles_are_the_nearest_or_refused(void **state)
     assert_true(v > 1e299 && !isinf(v));
 }
 
+/* Bit for bit, on both sides of the length up to which they are read without strtod(). */
+static void short_decimals_are_what_strtod_reads(void **state)
+{
+    (void)state;
+    srand(7);
+    for (int round = 0; round < 200000; round++) {
+        char text[24];
+        size_t n = 0, digits = 1 + (size_t)rand() % 17;
+        size_t point = (size_t)rand() % 3 == 0 ? 0 : 1 + (size_t)rand() % 17;
+        if (rand() % 2 == 0)
+            text[n++] = '-';
+        for (size_t i = 0; i < digits; i++) {
+            if (i > 0 && i == point)
+                text[n++] = '.';
+            text[n++] = (char)('0' + (i == 0 && point != 1 ? 1 + rand() % 9 : rand() % 10));
+        }
+        text[n] = '\0';
+        double expected = strtod(text, NULL), v;
+        assert_true(json_number_double((struct span){text, n}, &v));
+        assert_memory_equal(&v, &expected, sizeof v);
+    }
+}
+
 static void utf8_is_checked_to_the_last_byte(void **state)
 {
     (void)state;
@@ -533,6 +556,7 @@ int main(void)
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(integers_are_exact_or_refused),
         cmocka_unit_test(doubles_are_the_nearest_or_refused),
+        cmocka_unit_test(short_decimals_are_what_strtod_reads),
         cmocka_unit_test(utf8_is_checked_to_the_last_byte),
     };
     return cmocka_run_group_tests_name("json_span", tests, NULL, NULL);
