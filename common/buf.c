@@ -129,6 +129,17 @@ void buf_consume(struct buf *b, size_t n)
     b->data[b->len] = '\0';
 }
 
+void buf_add_tail(struct buf *b, struct span bytes, size_t max)
+{
+    if (bytes.len > max) {
+        bytes.ptr += bytes.len - max;
+        bytes.len = max;
+    }
+    if (b->len + bytes.len > 2 * max)
+        buf_consume(b, b->len - max);
+    buf_add_span(b, bytes);
+}
+
 char *buf_detach(struct buf *b)
 {
     char *p = b->cap > 0 ? b->data : xstrdup("");

@@ -45,6 +45,10 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* Removes `n` <= len bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 
+/* Appends, keeping the last `max` bytes at least and twice as many at most, so that not each call moves
+ * them all. */
+void buf_add_tail(struct buf *b, struct span bytes, size_t max);
+
 /* Hands the memory to the caller (owns, free); the buffer is empty afterwards. */
 char *buf_detach(struct buf *b);
 

@@ -84,18 +84,6 @@ static void add_lines(struct runner *r, struct span bytes)
     }
 }
 
-/* Twice as many bytes are held so that not each one moves them all. */
-static void add_tail(struct buf *tail, struct span bytes)
-{
-    if (bytes.len > OUTPUT_TAIL_BYTES) {
-        bytes.ptr += bytes.len - OUTPUT_TAIL_BYTES;
-        bytes.len = OUTPUT_TAIL_BYTES;
-    }
-    if (tail->len + bytes.len > 2 * OUTPUT_TAIL_BYTES)
-        buf_consume(tail, tail->len - OUTPUT_TAIL_BYTES);
-    buf_add_span(tail, bytes);
-}
-
 static void stop(struct output *o)
 {
     if (o->poll_open)
@@ -115,7 +103,7 @@ static ssize_t read_once(struct runner *r)
     if (n <= 0)
         return -1;
     struct span s = {bytes, (size_t)n};
-    add_tail(&r->output.tail, s);
+    buf_add_tail(&r->output.tail, s, OUTPUT_TAIL_BYTES);
     add_lines(r, s);
     return n;
 }

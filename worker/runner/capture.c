@@ -110,18 +110,6 @@ static void log_error_line(struct capture *c, int64_t now_us)
             KV_INT("attempt", j->wire.attempt));
 }
 
-/* Keeps the last JOB_TAIL_BYTES; twice as many are held so that not each byte moves them all. */
-static void tail_add(struct buf *tail, struct span bytes)
-{
-    if (bytes.len > JOB_TAIL_BYTES) {
-        bytes.ptr += bytes.len - JOB_TAIL_BYTES;
-        bytes.len = JOB_TAIL_BYTES;
-    }
-    if (tail->len + bytes.len > 2 * JOB_TAIL_BYTES)
-        buf_consume(tail, tail->len - JOB_TAIL_BYTES);
-    buf_add_span(tail, bytes);
-}
-
 static void tail_end(struct buf *tail)
 {
     if (tail->len <= JOB_TAIL_BYTES)
@@ -134,7 +122,7 @@ static void tail_end(struct buf *tail)
 
 void capture_stderr(struct capture *c, struct span bytes, int64_t now_mono_us)
 {
-    tail_add(&c->job->stderr_tail, bytes);
+    buf_add_tail(&c->job->stderr_tail, bytes, JOB_TAIL_BYTES);
     while (bytes.len > 0) {
         if (!line_add(&c->error, &bytes, ERROR_LINE_BYTES))
             continue;
