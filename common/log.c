@@ -198,3 +198,22 @@ bool log_gate(struct log_gate *g, int64_t now_mono_ms, int64_t every_ms, int64_t
     g->next_mono_ms = now_mono_ms + every_ms;
     return true;
 }
+
+enum { BUDGET_BURST_BYTES = 64 * 1024, BUDGET_BYTES_PER_S = 16 * 1024, BUDGET_LINE_OVERHEAD = 128 };
+
+void log_budget_start(struct log_budget *b, int64_t now_mono_us)
+{
+    *b = (struct log_budget){.bytes = BUDGET_BURST_BYTES, .mono_us = now_mono_us};
+}
+
+bool log_budget_take(struct log_budget *b, size_t len, int64_t now_mono_us)
+{
+    double cost = (double)(len + BUDGET_LINE_OVERHEAD);
+    b->bytes += (double)(now_mono_us - b->mono_us) / 1e6 * BUDGET_BYTES_PER_S;
+    b->bytes = b->bytes > BUDGET_BURST_BYTES ? BUDGET_BURST_BYTES : b->bytes;
+    b->mono_us = now_mono_us;
+    if (cost > b->bytes)
+        return false;
+    b->bytes -= cost;
+    return true;
+}

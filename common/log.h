@@ -66,4 +66,13 @@ struct log_gate {
 };
 bool log_gate(struct log_gate *g, int64_t now_mono_ms, int64_t every_ms, int64_t *ret_skipped);
 
+/* What one job's output may put into the log: 64 KiB at once, 16 KiB a second. */
+struct log_budget {
+    double bytes;
+    int64_t mono_us; /* when that was reckoned */
+};
+void log_budget_start(struct log_budget *b, int64_t now_mono_us);
+/* True if a line of `len` bytes may be logged; it is then paid for. */
+bool log_budget_take(struct log_budget *b, size_t len, int64_t now_mono_us);
+
 #endif

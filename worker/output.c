@@ -10,9 +10,6 @@
 
 enum {
     LINE_BYTES = 4096,
-    LOG_BURST_BYTES = 64 * 1024,
-    LOG_BYTES_PER_S = 16 * 1024,
-    LOG_LINE_OVERHEAD = 128,
     LAST_READS = 16, /* of OUTPUT_BYTES, when it is closed or a tail is wanted */
 };
 
@@ -40,16 +37,10 @@ static void say_unlogged(struct runner *r)
 static void log_line(struct runner *r)
 {
     struct output *o = &r->output;
-    int64_t now = mono_ms();
-    o->budget += (double)(now - o->budget_mono_ms) / 1000 * LOG_BYTES_PER_S;
-    o->budget = o->budget > LOG_BURST_BYTES ? LOG_BURST_BYTES : o->budget;
-    o->budget_mono_ms = now;
-    double cost = (double)(o->line.len + LOG_LINE_OVERHEAD);
-    if (cost > o->budget) {
+    if (!log_budget_take(&o->budget, o->line.len, mono_us())) {
         o->unlogged++;
         return;
     }
-    o->budget -= cost;
     say_unlogged(r);
     const struct claim *c = r->jobs.first;
     const char *id = c == NULL ? "" : c->rec.id[0] != '\0' ? c->rec.id : c->doc.id;
@@ -144,8 +135,7 @@ void output_open(struct runner *r, int fd)
     struct output *o = &r->output;
     o->fd = fd;
     o->rest_mono_ms = 0;
-    o->budget = LOG_BURST_BYTES;
-    o->budget_mono_ms = mono_ms();
+    log_budget_start(&o->budget, mono_us());
     buf_clear(&o->line);
     buf_clear(&o->tail);
     if (uv_poll_init(r->worker->loop, &o->poll, fd) != 0)

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "common/buf.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 struct runner;
@@ -34,8 +35,7 @@ struct output {
     int64_t bytes; /* ... are these */
     struct buf line; /* without its end yet */
     struct buf tail; /* of the present job */
-    double budget; /* bytes that may go to the log now */
-    int64_t budget_mono_ms;
+    struct log_budget budget;
     int64_t unlogged; /* lines left out */
 };
 

@@ -152,9 +152,28 @@ static void a_gate_opens_once_per_period_and_counts_what_it_held(void **state)
     assert_int_equal(skipped, 0);
 }
 
+static void a_budget_is_spent_and_comes_back(void **state)
+{
+    (void)state;
+    struct log_budget b;
+    int64_t now = 1000000;
+    log_budget_start(&b, now);
+    int lines = 0;
+    while (log_budget_take(&b, 4096 - 128, now))
+        lines++;
+    assert_int_equal(lines, 16); /* 64 KiB, what surrounds each line included */
+    assert_false(log_budget_take(&b, 4096 - 128, now + 249000));
+    assert_true(log_budget_take(&b, 4096 - 128, now + 250000)); /* 16 KiB a second */
+    now += INT64_C(3600) * 1000000;
+    for (lines = 0; log_budget_take(&b, 4096 - 128, now);)
+        lines++;
+    assert_int_equal(lines, 16); /* never more than at the start */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_budget_is_spent_and_comes_back),
         cmocka_unit_test(a_logfmt_line_quotes_what_needs_it),
         cmocka_unit_test(a_json_line_is_an_object),
         cmocka_unit_test(a_line_may_have_no_pairs),

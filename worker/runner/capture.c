@@ -13,9 +13,6 @@
 enum {
     ERROR_LINE_BYTES = 4096,
     REPORT_LINE_BYTES = 8192, /* at least; a result may be longer */
-    LOG_BURST_BYTES = 64 * 1024,
-    LOG_BYTES_PER_S = 16 * 1024,
-    LOG_LINE_OVERHEAD = 128,
     LAST_LINES = 3,
     LAST_LINES_BYTES = 1024,
     SHOWN_BYTES = 200, /* of a line that was not understood */
@@ -35,9 +32,8 @@ void capture_init(struct capture *c, struct job *j, int64_t now_mono_us)
         .said_result = BUF_INIT,
         .fail = BUF_INIT,
         .snooze_ms = -1,
-        .budget = LOG_BURST_BYTES,
-        .budget_us = now_mono_us,
     };
+    log_budget_start(&c->budget, now_mono_us);
 }
 
 void capture_done(struct capture *c)
@@ -94,15 +90,10 @@ static void say_unlogged(struct capture *c)
 static void log_error_line(struct capture *c, int64_t now_us)
 {
     const struct job *j = c->job;
-    c->budget += (double)(now_us - c->budget_us) / 1e6 * LOG_BYTES_PER_S;
-    c->budget = c->budget > LOG_BURST_BYTES ? LOG_BURST_BYTES : c->budget;
-    c->budget_us = now_us;
-    double cost = (double)(c->error.bytes.len + LOG_LINE_OVERHEAD);
-    if (cost > c->budget) {
+    if (!log_budget_take(&c->budget, c->error.bytes.len, now_us)) {
         c->unlogged++;
         return;
     }
-    c->budget -= cost;
     say_unlogged(c);
     log_msg(LOG_INFO, "program says", KV_STR("stream", "stderr"),
             KV_SPAN("text", buf_span(&c->error.bytes)), KV_SPAN("job", j->wire.id),

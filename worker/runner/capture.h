@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 struct job;
@@ -31,8 +32,7 @@ struct capture {
     bool has_said_result;
     struct buf fail; /* by descriptor 3; "" = not said */
     int64_t snooze_ms; /* by descriptor 3; -1 = not said */
-    double budget; /* bytes of stderr that may go to the log now */
-    int64_t budget_us; /* when that was reckoned, monotonic */
+    struct log_budget budget;
     int64_t unlogged; /* lines of stderr left out of the log */
 };
 
