@@ -81,13 +81,6 @@ void dispatch_run(struct worker *w)
     }
 }
 
-static void back_to_ready(struct worker *w, struct claim *c)
-{
-    c->state = CLAIM_READY;
-    claim_list_prepend(&w->ready, c);
-    worker_wake(w);
-}
-
 void dispatch_give_back(struct worker *w, struct claim *c)
 {
     struct ending e = ENDING_INIT;
@@ -121,7 +114,7 @@ void dispatch_give_back_ready(struct worker *w, int64_t claimed_before_mono_ms)
 void dispatch_take_back_all(struct worker *w)
 {
     for (int i = 0; i < w->pool.block_count; i++)
-        runner_revoke(w->pool.runners[i], back_to_ready);
+        runner_revoke(w->pool.runners[i], pool_back_to_ready);
 }
 
 void dispatch_read_slot(const struct slot *s, const struct buf *message, struct ending *e,
@@ -222,7 +215,7 @@ static void rescue(struct worker *w, struct runner *r, int64_t now_mono_ms)
     if (now_mono_ms - head->begun_mono_ms < SLOW_JOB_MS)
         return;
     if (dispatch_idle_runners(w) > 0)
-        runner_revoke(r, back_to_ready);
+        runner_revoke(r, pool_back_to_ready);
 }
 
 /* Those that waited in a busy runner too long go back to Redis, so that another machine gets them. */
@@ -233,7 +226,7 @@ static void take_back_stuck(struct runner *r, int64_t now_mono_ms)
         now_mono_ms - last->claimed_mono_ms > DISPATCH_HOLD_MS) {
         struct claim *head = r->jobs.first;
         if (head->begun_mono_ms != 0 && now_mono_ms - head->begun_mono_ms >= SLOW_JOB_MS)
-            runner_revoke(r, back_to_ready);
+            runner_revoke(r, pool_back_to_ready);
     }
 }
 

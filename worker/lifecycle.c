@@ -218,8 +218,13 @@ static void turn(struct worker *w)
 {
     int64_t now = mono_ms();
     liveness_stamp(w); /* what this turn heard may be old */
-    if (w->phase < PHASE_QUIET) {
-        dispatch_run(w); /* before anything else: somebody may wait for this one job */
+    if (w->phase < PHASE_DRAINING) { /* before anything else: somebody may wait for this one job */
+        if (w->pool.worn_out)
+            pool_balance(w);
+        if (w->phase == PHASE_QUIET)
+            give_back_step(w);
+        else
+            dispatch_run(w);
         pool_flush(w);
     }
     if (now - w->duty_mono_ms >= DUTY_STEP_MS) {
@@ -232,12 +237,6 @@ static void turn(struct worker *w)
         if (w->phase != PHASE_LEAVING)
             stop_step(w);
     } else {
-        if (w->pool.worn_out)
-            pool_balance(w);
-        if (w->phase == PHASE_QUIET)
-            give_back_step(w);
-        else
-            dispatch_run(w);
         claim_run(w);
         once_run(w);
         wait_run(w);

@@ -130,6 +130,7 @@ void pool_back_to_ready(struct worker *w, struct claim *c)
 {
     c->state = CLAIM_READY;
     claim_list_prepend(&w->ready, c);
+    worker_wake(w);
 }
 
 void pool_retire(struct runner *r)

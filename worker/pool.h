@@ -113,7 +113,7 @@ int runner_read(struct runner *r, bool to_end, struct err *err);
 /* Reads it; one that closed its socket or sends rubbish is killed, and judged when it is dead. */
 void runner_heed(struct runner *r, bool to_end);
 void runner_close_socket(struct runner *r);
-/* A revoked claim goes to the front of the ready list. */
+/* A revoked claim goes to the front of the ready list, for the next turn. */
 void pool_back_to_ready(struct worker *w, struct claim *c);
 /* Writes what was put into outputs in this turn. */
 void pool_flush(struct worker *w);
