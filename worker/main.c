@@ -66,8 +66,7 @@ static const struct cli_option cli_options[] = {
 
 static const char about[] = "Usage: worker [-c worker.yaml] [options]\n"
                             "\n"
-                            "Takes jobs from Redis lists and runs each in an isolated process.\n"
-                            "\n";
+                            "Takes jobs from Redis lists and runs each in an isolated process.\n";
 
 static const char more[] =
     "\n"
