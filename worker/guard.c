@@ -69,8 +69,9 @@ static int signal_all(struct guard *g, int sig, bool sweep)
         if (pid <= 1 || !runner_is_itself(pid, h->runner_start[i]))
             continue;
         const struct runner_page *page = slots_runner_page(g->slots, (int)i);
-        (void)child_kill_group(page->program_pgid, pid, sig); /* nothing there: fine */
-        (void)child_kill_group(pid, pid, sig); /* likewise */
+        /* The runner first: see runner_kill(). */
+        (void)child_kill_group(pid, pid, sig); /* nothing there: fine */
+        (void)child_kill_group(page->program_pgid, pid, sig); /* likewise */
         sessions[count++] = pid;
     }
     for (int i = 0; sweep && i < SWEEPS && child_kill_sessions(sessions, count, sig) > 0; i++)

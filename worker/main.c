@@ -22,6 +22,7 @@
 #include "worker/pidfile.h"
 #include "worker/privileges.h"
 #include "worker/runner/runner.h"
+#include "worker/signals.h"
 #include "worker/statedir.h"
 
 enum {
@@ -330,6 +331,8 @@ int main(int argc, char **argv)
         argv_free(again);
         return code;
     }
+    if (!a.check && !a.print)
+        signals_hold();
     config_init(&cfg);
     code = load_config(&a, &cfg);
     if (code == -1)

@@ -359,9 +359,10 @@ void runner_kill(struct runner *r, const char *cause)
     if (cause != NULL && cause[0] != '\0' && r->death_cause[0] == '\0')
         strncpy(r->death_cause, cause, sizeof r->death_cause - 1);
     pid_t pgid = slots_runner_page(w->slots, r->block)->program_pgid;
+    /* The runner first: it must not live to report its program's death as a failure of the job. */
+    (void)child_kill_group(r->pid, 0, SIGKILL);
     if (pgid > 0)
         (void)child_kill_group(pgid, r->pid, SIGKILL);
-    (void)child_kill_group(r->pid, 0, SIGKILL);
     r->state = RUNNER_DYING;
     r->kill_mono_ms = 0;
 }

@@ -68,6 +68,20 @@ static void on_signal(uv_signal_t *handle, int signum)
     worker_wake(w);
 }
 
+static void mask(int how)
+{
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (size_t i = 0; i < ARRAY_COUNT(actions); i++)
+        sigaddset(&ours, actions[i].signum);
+    (void)pthread_sigmask(how, &ours, NULL); /* fails only for a wrong argument */
+}
+
+void signals_hold(void)
+{
+    mask(SIG_BLOCK);
+}
+
 void signals_start(struct worker *w)
 {
     struct signals *s = xcalloc(1, sizeof *s);
@@ -79,6 +93,7 @@ void signals_start(struct worker *w)
             uv_signal_start(&s->handles[i], on_signal, actions[i].signum) != 0)
             BUG("cannot watch signal %d", actions[i].signum);
     }
+    mask(SIG_UNBLOCK);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -91,11 +106,7 @@ static void on_closed(uv_handle_t *handle)
 void signals_stop(struct worker *w)
 {
     struct signals *s = w->signals;
-    sigset_t ours;
-    sigemptyset(&ours);
-    for (size_t i = 0; i < ARRAY_COUNT(actions); i++)
-        sigaddset(&ours, actions[i].signum);
-    (void)pthread_sigmask(SIG_BLOCK, &ours, NULL); /* fails only for a wrong argument */
+    mask(SIG_BLOCK);
     w->signals = NULL;
     for (size_t i = 0; i < ARRAY_COUNT(actions); i++) {
         s->handles[i].data = s;

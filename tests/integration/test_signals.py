@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from bl import BUILD, Case, Worker, children_of, run_command, wait_until
+from bl import BUILD, Case, Worker, children_of, is_alive, run_command, wait_until
 from ledger import Ledger
 
 QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
@@ -111,17 +112,22 @@ class Stop(SignalsCase):
         self.assertNotIn('"crashes"', head)
         self.assert_left_clean(worker)
 
-    def test_an_interrupted_program_is_gone_with_its_children(self):
+    def test_interrupted_programs_are_gone_with_their_children_and_not_blamed(self):
         pids = os.path.join(self.directory, "pids")
-        worker = self.start(shutdown_timeout="200ms", handlers={"tree": {"exec": [
-            "/bin/sh", "-c", "trap '' TERM; sleep 1000 & echo $$ $! >'%s'; wait; wait" % pids]}})
-        self.client.lpush(QUEUE, '{"type":"tree"}')
-        wait_until(lambda: os.path.exists(pids) and open(pids).read().split(), what="its pids")
+        worker = self.start(shutdown_timeout="200ms", runners=8, handlers={"tree": {"exec": [
+            "/bin/sh", "-c", "trap '' TERM; sleep 1000 & echo $$ $! >>'%s'; wait; wait" % pids]}})
+        document = '{"type":"tree"}'
+        self.client.lpush(QUEUE, *[document] * 8)
+        wait_until(lambda: os.path.exists(pids) and len(open(pids).read().split()) == 16,
+                   what="their pids")
         self.assertEqual(worker.drain(), 0)
         with open(pids) as file:
             for pid in file.read().split():
-                self.assertFalse(os.path.exists("/proc/" + pid), "process %s is left" % pid)
-        self.assertEqual(self.client.llen(QUEUE), 1)
+                self.assertFalse(is_alive(int(pid)), "process %s is left" % pid)
+        self.assertEqual(len(self.waiting()), 8, worker.log())
+        for record in self.waiting():
+            self.assertIn('"interrupted":1', record)
+            self.assertNotIn('"attempt"', record)
         self.assert_left_clean(worker)
 
     def test_stopping_while_quiet(self):
@@ -150,6 +156,29 @@ class Stop(SignalsCase):
         worker.signal(signal.SIGCONT)
         self.ledger.pushed = ["j0"]
         wait_until(self.ledger.all_ended, what="the job")
+
+    def test_signals_to_a_worker_that_still_loads_its_plugins(self):
+        gate, slow = os.path.join(self.directory, "gate"), os.path.join(self.directory, "slow")
+        os.mkfifo(gate)
+        with open(slow + ".c", "w") as file:
+            file.write('#include <fcntl.h>\n'
+                       '__attribute__((constructor)) static void f(void) { open("%s", O_RDONLY); }\n'
+                       % gate)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", slow + ".so", slow + ".c"], check=True)
+        worker = self.start(start=False, plugins=[self.ledger.plugin, slow + ".so"])
+        worker.start(ready=False)
+        wait_until(worker.children, what="the process that loads plugins")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTSTP):
+            worker.signal(number)
+        self.ledger.push(self.server, 1)
+        worker.term()
+        # It opens when it is read: by that process, and by any runner that was started nevertheless.
+        while worker.running:
+            with contextlib.suppress(OSError):
+                os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+        self.assertEqual(worker.wait(), 0, worker.log())
+        self.assertEqual(self.client.llen(QUEUE), 1)
+        self.assert_left_clean(worker)
 
     def test_stopping_before_redis_was_ever_there(self):
         self.server.stop()

@@ -130,6 +130,15 @@ class Process:
         self.remember()
         self.popen.send_signal(number)
 
+    def heeds(self, number):
+        """Does it catch, or keep for later, this signal?"""
+        try:
+            with open("/proc/%d/status" % self.pid) as file:
+                masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return any(int(masks[m], 16) >> number - 1 & 1 for m in ("SigBlk", "SigCgt"))
+
     def wait(self, guard=GUARD_SECONDS):
         """The exit status (negative = the signal that ended it)."""
         try:
@@ -429,7 +438,8 @@ class Worker(Process):
     """A `worker -c` with a worker.yaml made from `config`, in a directory of its own.
 
     Where to find Redis, the queue `default` and a state_dir are filled in unless `config` names
-    them.  start() returns when the worker logged that it is ready."""
+    them.  start() returns when the worker logged that it is ready, or without that, when no signal
+    can end it any more without being acted on."""
 
     READY = r"\bready\b"
 
@@ -465,6 +475,9 @@ class Worker(Process):
         self.spawn()
         if ready:
             self.wait_log(self.READY, seen + 1)
+        else:
+            wait_until(lambda: self.heeds(signal.SIGTERM) or not self.running,
+                       what="a worker that heeds signals")
         self.remember()
         return self
 

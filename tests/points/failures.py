@@ -100,7 +100,14 @@ class Failing:
         wait_gone(worker.known)
         if self.where == "runner" and self.what == "malloc" and self.every == 0:
             life.may_fail += self.out_of_memory()
+        if self.where == "worker" and self.what == "pipe":
+            life.extra_any = self.cut_off()
         life.check()
+
+    def cut_off(self):
+        """How many runners could not be written to: each was killed with what it was at."""
+        return sum(len(re.findall(r'"runner ended" .* cause="its socket cannot be written to"',
+                                  worker.log())) for worker in self.workers)
 
     def out_of_memory(self):
         """The job that failed for it, if the call that failed was made for one."""
