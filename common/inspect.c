@@ -221,8 +221,8 @@ static int visit_page(struct walk *w, const redisReply *page, int64_t position, 
         struct span record = reply_span(page->element[at]);
         struct span due = step == 2 ? reply_span(page->element[at + 1]) : (struct span){0};
         bytes += record.len;
-        rc = visit(w, record, due.len > 0 ? (int64_t)strtod(due.ptr, NULL) : 0,
-                   position + (int64_t)i, err);
+        rc = visit(w, record, due.len > 0 ? (int64_t)strtod(due.ptr, NULL) : 0, position + kept,
+                   err);
         if (rc == INSPECT_KEEP)
             kept++;
         else if (rc != INSPECT_REMOVED)

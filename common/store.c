@@ -85,8 +85,6 @@ const char *store_script_name(enum store_script s)
         return "beat";
     case SCRIPT_SCAN:
         return "scan";
-    case SCRIPT_UNPARK:
-        return "unpark";
     case SCRIPT_DROP_OWNER:
         return "drop_owner";
     case SCRIPT_TAKE:

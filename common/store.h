@@ -84,7 +84,6 @@ enum store_script {
     SCRIPT_DUE,
     SCRIPT_BEAT,
     SCRIPT_SCAN,
-    SCRIPT_UNPARK,
     SCRIPT_DROP_OWNER,
     SCRIPT_TAKE, /* jobctl: one record from a list/zset to another place, by value */
     SCRIPT_FINISH,
@@ -309,7 +308,7 @@ MUST_CHECK int store_read_scan(const struct redisReply *reply, struct store_scan
 void store_cmd_get_run(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
                        const uint64_t *seqs, int count);
 /* Parked records `start`..`stop` (LRANGE) and taking one of them, seen at `index`, straight into run:
- * reply 1, or 0 if it is not parked any more; STORE_DUPTOKEN as for a claim. */
+ * reply 1, or 0 if it is not parked there any more; STORE_DUPTOKEN as for a claim. */
 void store_cmd_parked_page(struct buf *out, const struct store_queue *q, int64_t start,
                            int64_t stop);
 void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
@@ -347,8 +346,8 @@ void store_cmd_page(struct buf *out, const struct store_queue *q, enum store_pla
 /* Takes the one record equal to `record` from a place (not PLACE_WAITING or PLACE_RUNNING: nothing
  * scans the queue's list, and only a token takes a job out of `run`) and pushes `moved` to the left
  * end of the queue's list, or of `to`; an empty `moved` = removes it for good.  `index`
- * says where in a list it was seen (as LINDEX counts): it is looked for from the nearer end.  Reply 1,
- * or 0 if it is not there. */
+ * says where in a list it was seen (as LINDEX counts): it is looked for there and a few places around.
+ * Reply 1, or 0 if it is not there. */
 void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_place from,
                     struct span record, enum store_place to, struct span moved, int64_t index);
 /* Removes the oldest dead letters above `keep`, at most STORE_BATCH_MAX at once.  Reply: how many. */

@@ -162,7 +162,7 @@ static void on_parked_page(void *arg, const struct redisReply *reply)
         all_bytes += reply->element[i]->len;
     for (size_t i = 0; i < reply->elements && taken < room && worker_claiming(w); i++) {
         struct span bytes = {reply->element[i]->str, (size_t)reply->element[i]->len};
-        int64_t index = q->parked_cursor + (int64_t)i;
+        int64_t index = q->parked_cursor + (int64_t)i - taken - moved; /* those go first */
         if (can_run(w, bytes))
             taken += take_parked(w, q, bytes, index);
         else

@@ -175,7 +175,7 @@ class Acl(Case):
         for worker in (one, two):
             self.assertNotRegex(worker.log(), r"NOPERM|level=error (?!.*renamed aside)")
         self.check_nothing_was_denied()
-        self.check_each_is_used("worker", but=["select"])
+        self.check_each_is_used("worker", but=["select", "lset"])  # lset: of 20,000 parked jobs
         self.assertEqual(self.admin.hlen("bucketline:workers"), 0)
 
     def test_jobctl(self):
@@ -195,6 +195,8 @@ class Acl(Case):
         self.jobctl("--json", "dead", "show", "d0")
         self.assertEqual(self.jobctl("dead", "retry", "d1").out, "1 retried\n")
         self.jobctl("dead", "rm", "d2", "--yes")
+        self.admin.rpush(DEAD, *(json.dumps({"type": "noop", "id": "l%d" % n}) for n in range(20100)))
+        self.assertEqual(self.jobctl("dead", "retry", "l10050").out, "1 retried\n")
         self.jobctl("retries", "run", "r")
         self.jobctl("scheduled", "rm", "s", "--yes")
         self.jobctl("parked", "ls")
@@ -204,7 +206,7 @@ class Acl(Case):
         self.check_nothing_was_denied()
         self.check_each_is_used("jobctl")
         self.assertEqual((self.admin.llen(DEAD), self.admin.zcard(RETRY),
-                          self.admin.zcard(SCHEDULED), self.admin.llen(QUEUE)), (1, 0, 0, 2))
+                          self.admin.zcard(SCHEDULED), self.admin.llen(QUEUE)), (20100, 0, 0, 3))
 
     # ---- what they may not ----
 

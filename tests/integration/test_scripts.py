@@ -116,8 +116,8 @@ CALLS = [
     Call("due", [RETRY, LIST, RUN], [10]),
     Call("beat", [WORKERS], [ME]),
     Call("scan", [RUN], ["0", ME]),
-    Call("unpark", [RUN, PARKED], [token(100), job("parked"), "0"]),
-    Call("unpark", [RUN, PARKED], [token(100), job("no"), "0"], label=" of what is not there"),
+    Call("take", [RUN, PARKED], [job("parked"), "", "0", token(100)], label=" into run"),
+    Call("take", [RUN, PARKED], [job("no"), "", "0", token(100)], label=" of what is not there"),
     Call("drop_owner", [WORKERS, INFO], [ME, "7"]),
     Call("take", [RUN, DEAD, LIST], [job("dead"), job("dead"), "-1"]),
     Call("take", [RUN, RETRY, LIST], [job("retry"), job("retry"), "0"], label=" from a zset"),
@@ -575,23 +575,23 @@ class Scan(ScriptCase):
 
 
 class Repair(ScriptCase):
-    def test_unpark_takes_one_of_equal_records(self):
+    def test_take_into_run_takes_one_of_equal_records(self):
         self.client.rpush(PARKED, job("a"), job("b"), job("a"))
-        self.assertEqual(1, self.call("unpark", [RUN, PARKED], [token(1), job("a"), "0"]))
+        self.assertEqual(1, self.call("take", [RUN, PARKED], [job("a"), "", "0", token(1)]))
         self.assertEqual({token(1): job("a")}, self.client.hgetall(RUN))
         self.assertEqual([job("b"), job("a")], self.client.lrange(PARKED, 0, -1))
 
-    def test_unpark_what_another_was_faster_to_take(self):
+    def test_take_into_run_what_another_was_faster_to_take(self):
         self.client.rpush(PARKED, job("b"))
         before = self.dump()
-        self.assertEqual(0, self.call("unpark", [RUN, PARKED], [token(1), job("a"), "0"]))
+        self.assertEqual(0, self.call("take", [RUN, PARKED], [job("a"), "", "0", token(1)]))
         self.assertEqual(before, self.dump())
 
-    def test_unpark_under_a_token_in_use_changes_nothing(self):
+    def test_take_into_run_under_a_token_in_use_changes_nothing(self):
         self.client.rpush(PARKED, job("a"))
         self.client.hset(RUN, token(1), job("held"))
         before = self.dump()
-        self.refused("DUPTOKEN", "unpark", [RUN, PARKED], [token(1), job("a"), "0"])
+        self.refused("DUPTOKEN", "take", [RUN, PARKED], [job("a"), "", "0", token(1)])
         self.assertEqual(before, self.dump())
 
     def test_take_moves_one_of_equal_records(self):
@@ -613,6 +613,32 @@ class Repair(ScriptCase):
         self.assertEqual(1, self.call("take", [RUN, SCHEDULED, LIST], [job("b"), job("n"), "1"]))
         self.assertEqual(0, self.call("take", [RUN, SCHEDULED, LIST], [job("b"), job("n"), "1"]))
         self.assertEqual({SCHEDULED: [(job("a"), 1)], LIST: [job("n")]}, self.dump())
+
+    def test_take_finds_what_has_moved_a_little(self):
+        self.client.rpush(DEAD, *(job(str(i)) for i in range(100)))
+        take = lambda i, place: self.call("take", [RUN, DEAD], [job(str(i)), "", place])
+        self.assertEqual([1, 1, 1, 1], [take(0, "16"), take(99, "-17"), take(20, "3"), take(50, "-34")])
+        self.assertEqual([0, 0, 0, 0], [take(1, "17"), take(98, "0"), take(10, "-500"), take(10, "500")])
+        self.assertEqual([job(str(i)) for i in range(100) if i not in (0, 20, 50, 99)],
+                         self.client.lrange(DEAD, 0, -1))
+
+    def test_take_from_the_middle_of_a_long_list(self):
+        count = 30000
+        before = [job(str(i)) for i in range(count)]
+        self.client.rpush(DEAD, *before)
+        for where, ends in ((9000, 0), (-9000, 0), (15000, 33), (-10050, 33)):
+            left = self.client.lrange(DEAD, 0, -1)
+            record = left[where]
+            self.assertEqual(1, self.call("take", [RUN, DEAD, LIST], [record, record, where]))
+            self.assertEqual(record, self.client.lpop(LIST))
+            left.remove(record)
+            after = self.client.lrange(DEAD, 0, -1)
+            self.assertEqual(sorted(left), sorted(after))
+            # In order but for the strides, in which an older record comes to stand further left.
+            place = {r: i for i, r in enumerate(after)}
+            moved = {r for i, r in enumerate(left) if place[r] < i}
+            self.assertLessEqual(len(moved), ends)
+            self.assertEqual([r for r in left if r not in moved], [r for r in after if r not in moved])
 
     def test_take_within_one_list_loses_nothing(self):
         self.client.rpush(DEAD, job("a"), job("b"))
@@ -670,7 +696,7 @@ class Walk(ScriptCase):
             source = rnd.choice([DEAD, RETRY, PARKED])
             self.call("take", [RUN, source, LIST], [record, record, rnd.choice(["0", "-1"])])
         elif verb == "unpark":
-            self.call("unpark", [RUN, PARKED], [token(sequence + 9), record, "0"])
+            self.call("take", [RUN, PARKED], [record, "", "0", token(sequence + 9)])
         elif self.client.hdel(RUN, name):
             return record
         return None

@@ -75,6 +75,19 @@ class Times:
         return "\n".join(lines)
 
 
+def give_a_cpu(pid):
+    """A CPU of its own for that process, the others for this one and what it will start, so that no
+    call counts the time in which its server did not run.  False: there is only one."""
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2:
+        return False
+    own = max(cpus)
+    for thread in os.listdir("/proc/%d/task" % pid):
+        os.sched_setaffinity(int(thread), {own})
+    os.sched_setaffinity(0, cpus - {own})
+    return True
+
+
 def calibration(client):
     """Microseconds for a known loop in Lua, the fastest of several."""
     client.slowlog_reset()
@@ -125,6 +138,7 @@ class RedisTime(Case):
         redis = self.redis(options={"maxmemory": "0"})
         client = redis.client
         self.prepare(client)
+        alone = give_a_cpu(redis.pid)
         times = Times(redis)
         loop_us = calibration(client)
         slow = max(1.0, loop_us / CALIBRATION_US)
@@ -164,11 +178,13 @@ class RedisTime(Case):
                        client.hlen("{queue:default}:run") == 0, what="a job of 1 MB")
         times.gather()
         with_large = sorted(times.us["claim"][before:])[-5:]
-        print("%d waiting; a loop of known length took %d us, %.1f times what it should\n%s\n"
-              "take from the middle of %d dead letters: %s\nclaim of 1 MB: %s" % (
-                  self.waiting, loop_us, slow, times.table(), self.waiting // 10, in_the_middle,
+        print("%d waiting; a loop of known length took %d us, %.1f times what it should; Redis %s\n"
+              "%s\ntake from the middle of %d dead letters: %s\nclaim of 1 MB: %s" % (
+                  self.waiting, loop_us, slow,
+                  "has a CPU" if alone else "shares the CPU",
+                  times.table(), self.waiting // 10, in_the_middle,
                   with_large), file=sys.stderr)
-        for name in ("claim", "due", "scan", "beat", "trim", "take", "drop_owner", "unpark", "back"):
+        for name in ("claim", "due", "scan", "beat", "trim", "take", "drop_owner", "back"):
             self.assertIn(name, times.us)
         for name, us in times.us.items():
             if name != "?" and (name.islower() or name in ("HGETALL", "HMGET", "LRANGE", "HDEL")):

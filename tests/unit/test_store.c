@@ -416,7 +416,7 @@ static void looking_into_run_and_parked(void **state)
     CHECK("EVALSHA <scan> 1 {queue:a}:run 17 ''", store_cmd_scan(out, q, NULL, span_of("17")));
     CHECK("HMGET {queue:a}:run " INC ":5 " INC ":6", store_cmd_get_run(out, q, &inc, seqs, 2));
     CHECK("LRANGE {queue:a}:parked -100 -1", store_cmd_parked_page(out, q, -100, -1));
-    CHECK("EVALSHA <unpark> 2 {queue:a}:run {queue:a}:parked " INC ":5 rec 7",
+    CHECK("EVALSHA <take> 2 {queue:a}:run {queue:a}:parked rec '' 7 " INC ":5",
           store_cmd_unpark(out, q, &inc, 5, span_of("rec"), 7));
 }
 
