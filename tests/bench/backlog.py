@@ -1,10 +1,10 @@
-"""What a long queue costs: speed and Redis' time with many jobs waiting behind."""
+"""What a long queue costs: speed, Redis' time and the worker's memory with many jobs waiting behind."""
 
 import time
 
 import bl
 from stage import LIST, STOCK, Stage
-from usage import Usage
+from usage import Usage, memory
 
 
 def _case(stage, waiting, count):
@@ -17,11 +17,11 @@ def _case(stage, waiting, count):
     start = time.monotonic()
     bl.wait_until(lambda: stage.board.done() >= target, 300, "%d jobs" % count, 0.002)
     done, seconds = stage.board.done(), time.monotonic() - start
-    used = use.stop()
+    used, kib = use.stop(), memory(worker.pid)["private_dirty"]
     count += done - target
     stage.stop(worker)
     stage.client.flushall(asynchronous=True)
-    return {"jobs/s": count / seconds, "redis": used["redis"] * 100000 / count}
+    return {"jobs/s": count / seconds, "redis": used["redis"] * 100000 / count, "memory": kib}
 
 
 def run(bench):
@@ -34,5 +34,6 @@ def run(bench):
         results = bench.interleave(cases, min(3, bench.rounds))
     first = next(iter(cases))
     bench.table.section("Length of the queue", bench.rows(results, "jobs/s", "jobs/s", first) +
-                        bench.rows(results, "redis", "Redis s/100k", first),
+                        bench.rows(results, "redis", "Redis s/100k", first) +
+                        bench.rows(results, "memory", "worker KiB, private", first),
                         "the first {:,} jobs, that many behind them; 2 runners".format(count))
