@@ -24,7 +24,7 @@ PKGS        := $(REQUIRED) $(if $(HAVE_SSL),openssl)
 # hiredis' own directory is left out of the search path: its read.h and alloc.h shadow others.
 PKG_CFLAGS  := $(filter-out -I/usr/include/hiredis,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 PKG_LIBS    := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-CFLAGS      ?= -O2 -g
+CFLAGS      ?= -O3 -g
 WARNINGS    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wformat=2 \
                $(if $(WERROR),-Werror)
 OUR_CFLAGS  := -std=gnu11 -fno-strict-aliasing -fstack-protector-strong $(WARNINGS) \

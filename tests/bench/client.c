@@ -115,7 +115,7 @@ bool client_arrived(struct client *c, struct answer *ret)
         c->pending = c->elements = ret->number;
         c->head[0] = c->head[1] = 0;
     }
-    struct answer element;
+    struct answer element = {0};
     while (c->pending > 0) {
         if (!read_element(c, &element))
             return false;
