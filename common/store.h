@@ -85,7 +85,7 @@ enum store_script {
     SCRIPT_BEAT,
     SCRIPT_SCAN,
     SCRIPT_DROP_OWNER,
-    SCRIPT_TAKE, /* jobctl: one record from a list/zset to another place, by value */
+    SCRIPT_TAKE, /* one record from a list/zset to another place or into run, by value */
     SCRIPT_FINISH,
     SCRIPT_RELAY,
     SCRIPT_TRIM, /* caps on the dead list */

@@ -65,6 +65,21 @@ void store_cmd_page(struct buf *out, const struct store_queue *q, enum store_pla
         store_arg_str(out, "WITHSCORES");
 }
 
+/* The script's call up to its token; `target` NULL = to no list. */
+static void begin_take(struct buf *out, const struct store_queue *q, const char *source,
+                       const char *target, struct span record, struct span moved, int64_t index,
+                       bool token)
+{
+    store_begin_script(out, SCRIPT_TAKE, target != NULL ? 3 : 2, token ? 4 : 3);
+    store_arg_str(out, q->run);
+    store_arg_str(out, source);
+    if (target != NULL)
+        store_arg_str(out, target);
+    store_arg(out, record);
+    store_arg(out, moved);
+    store_arg_int(out, index);
+}
+
 void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_place from,
                     struct span record, enum store_place to, struct span moved, int64_t index)
 {
@@ -74,14 +89,14 @@ void store_cmd_take(struct buf *out, const struct store_queue *q, enum store_pla
         BUG("a record taken out of %s", source.name);
     if (move && target.shape != SHAPE_LIST)
         BUG("a record moved to %s", target.name);
-    store_begin_script(out, SCRIPT_TAKE, move ? 3 : 2, 3);
-    store_arg_str(out, q->run);
-    store_arg_str(out, source.key);
-    if (move)
-        store_arg_str(out, target.key);
-    store_arg(out, record);
-    store_arg(out, moved);
-    store_arg_int(out, index);
+    begin_take(out, q, source.key, move ? target.key : NULL, record, moved, index, false);
+}
+
+void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                      uint64_t seq, struct span record, int64_t index)
+{
+    begin_take(out, q, q->parked, NULL, record, (struct span){0}, index, true);
+    store_arg_token(out, inc, seq);
 }
 
 void store_cmd_trim(struct buf *out, const struct store_queue *q, int64_t keep)

@@ -205,15 +205,3 @@ void store_cmd_parked_page(struct buf *out, const struct store_queue *q, int64_t
 {
     store_cmd_page(out, q, PLACE_PARKED, start, stop);
 }
-
-void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
-                      uint64_t seq, struct span record, int64_t index)
-{
-    store_begin_script(out, SCRIPT_TAKE, 2, 4);
-    store_arg_str(out, q->run);
-    store_arg_str(out, q->parked);
-    store_arg(out, record);
-    store_arg_str(out, ""); /* to no list */
-    store_arg_int(out, index);
-    store_arg_token(out, inc, seq);
-}
