@@ -70,7 +70,8 @@ need-packages:
 	@pkg-config --exists $(REQUIRED) || { \
 	  echo "make: missing libraries ($(REQUIRED)); run: make deps" >&2; exit 1; }
 
-$(B)/obj/%.o: %.c
+# The flags stand in this file.
+$(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC $<")
 	$(Q)$(CC) $(OUR_CPPFLAGS) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
