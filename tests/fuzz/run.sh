@@ -7,7 +7,7 @@ shift
 failed=0
 for fuzzer in "$@"; do
     name=$(basename "$fuzzer")
-    work=build/fuzz/work/$name
+    work=build/fuzz/found/$name
     mkdir -p "$work"
     if "$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="$work/" "$work" "tests/fuzz/corpus/${name#fuzz_}" >"$work.log" 2>&1; then
