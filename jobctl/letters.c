@@ -375,7 +375,8 @@ static int conclude(struct walk *w, int code, const char *word)
     else
         buf_printf(&ctl->out, "%lld %s\n", (long long)w->done, word);
     if (w->gone > 0)
-        jobctl_say("%lld were not there any more", (long long)w->gone);
+        jobctl_say("%lld were gone, or had moved while others were at work: look again",
+                   (long long)w->gone);
     if (w->bad > BAD_SHOWN)
         jobctl_say("%lld in all stay", (long long)w->bad);
     if (code == EX_OK && (w->bad > 0 || (w->gone > 0 && w->done == 0)))
