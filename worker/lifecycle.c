@@ -375,8 +375,8 @@ static void leave(struct worker *w)
     uv_timer_stop(&w->live.beat_timer);
     uv_timer_stop(&w->live.look_timer);
     store_cmd_drop_owner(&cmd, &w->globals, &w->inc, RECOVER_ANY_COUNTER);
-    bool known =
-        w->synced || w->next_seq == 1; /* what lies under our tokens; none was ever drawn */
+    /* We must know that nothing lies under our tokens; nothing can if none was ever drawn. */
+    bool known = w->synced || w->next_seq == 1;
     bool asked =
         w->settled_all && known && redis_link_send(w->main, buf_span(&cmd), on_left, w) == 0;
     buf_done(&cmd);

@@ -180,10 +180,8 @@ class RedisTime(Case):
         with_large = sorted(times.us["claim"][before:])[-5:]
         print("%d waiting; a loop of known length took %d us, %.1f times what it should; Redis %s\n"
               "%s\ntake from the middle of %d dead letters: %s\nclaim of 1 MB: %s" % (
-                  self.waiting, loop_us, slow,
-                  "has a CPU" if alone else "shares the CPU",
-                  times.table(), self.waiting // 10, in_the_middle,
-                  with_large), file=sys.stderr)
+                  self.waiting, loop_us, slow, "has a CPU" if alone else "shares the CPU",
+                  times.table(), self.waiting // 10, in_the_middle, with_large), file=sys.stderr)
         for name in ("claim", "due", "scan", "beat", "trim", "take", "drop_owner", "back"):
             self.assertIn(name, times.us)
         for name, us in times.us.items():
