@@ -44,11 +44,8 @@ static struct observe_peer *add(struct observe *o, const struct incarnation *inc
 
 void observe_unlisted(struct observe *o, const struct incarnation *inc)
 {
-    struct observe_peer *p = find(o, inc);
-    if (p == NULL)
-        p = add(o, inc, OBSERVE_ABSENT);
-    if (p != NULL)
-        p->unlisted = true;
+    if (find(o, inc) == NULL)
+        (void)add(o, inc, OBSERVE_ABSENT);
 }
 
 void observe_begin(struct observe *o)
@@ -82,12 +79,8 @@ void observe_end(struct observe *o, int64_t now_mono_ms)
     int kept = 0;
     for (int i = 0; i < o->count; i++) {
         struct observe_peer *p = &o->peers[i];
-        if (!p->seen && p->counter != OBSERVE_ABSENT) {
-            if (!p->unlisted)
-                continue; /* it left */
-            p->counter = OBSERVE_ABSENT;
-            p->still_ms = CHANGED;
-        }
+        if (!p->seen && p->counter != OBSERVE_ABSENT)
+            continue; /* it left; should it have left tokens behind, an audit finds them */
         p->still_ms = p->still_ms == CHANGED ? 0 : p->still_ms + step_ms;
         o->peers[kept++] = *p;
     }

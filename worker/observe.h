@@ -27,7 +27,6 @@ struct observe_peer {
     int64_t counter; /* OBSERVE_ABSENT or what it was */
     int64_t still_ms; /* healthy observation since it last changed */
     bool seen; /* in the look being taken */
-    bool unlisted; /* watched because of its tokens */
 };
 
 struct observe {
@@ -40,7 +39,7 @@ void observe_init(struct observe *o);
 void observe_done(struct observe *o);
 /* Something was not healthy: all windows start anew. */
 void observe_gap(struct observe *o);
-/* Tokens of `inc` were found, and the last look did not list it: watch it. */
+/* Tokens of `inc` were found: watch it, if the last look did not list it. */
 void observe_unlisted(struct observe *o, const struct incarnation *inc);
 
 /* One look: observe_begin(), observe_see() for each listed worker but ourselves, observe_end(). */

@@ -53,8 +53,8 @@ def build_handlers(directory):
 class Life(object):
     """One life of a worker process: from start to end."""
 
-    def __init__(self, index, pid):
-        self.index, self.pid, self.began = index, pid, now()
+    def __init__(self, index, pid, began):
+        self.index, self.pid, self.began = index, pid, began
         self.ended = None
         self.how = None  # "killed", "drained"
 
@@ -103,9 +103,10 @@ class World:
         return self
 
     def start_worker(self, index, ready=False):
+        began = now()  # before it can have logged anything
         worker = self.workers[index]
         worker.start(ready=ready)
-        self.lives.append(Life(index, worker.pid))
+        self.lives.append(Life(index, worker.pid, began))
 
     def life(self, index):
         return [life for life in self.lives if life.index == index][-1]

@@ -135,6 +135,24 @@ static void test_an_unlisted_owner_that_beats_is_alive(void **state)
     observe_done(&o);
 }
 
+static void test_an_owner_that_leaves_is_not_dead_for_its_tokens(void **state)
+{
+    (void)state;
+    struct observe o;
+    struct incarnation a = named('a');
+    for (int known = 0; known < 2; known++) { /* its tokens are seen before it is, or after */
+        observe_init(&o);
+        look(&o, known ? 'a' : 'b', 1, 1000);
+        observe_unlisted(&o, &a);
+        look(&o, 'a', 2, 2000);
+        for (int i = 3; i < 40; i++) {
+            look(&o, 'b', i, i * 1000);
+            assert_int_equal(dead_count(&o, 10000), 0);
+        }
+        observe_done(&o);
+    }
+}
+
 static void test_what_a_beat_says(void **state)
 {
     (void)state;
@@ -161,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_one_that_leaves_is_forgotten),
         cmocka_unit_test(test_an_unlisted_owner_is_dead_when_it_stays_absent),
         cmocka_unit_test(test_an_unlisted_owner_that_beats_is_alive),
+        cmocka_unit_test(test_an_owner_that_leaves_is_not_dead_for_its_tokens),
         cmocka_unit_test(test_what_a_beat_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
