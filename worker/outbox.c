@@ -40,9 +40,12 @@ bool outbox_busy(const struct worker *w)
     return false;
 }
 
+/* Never later than was meant before: something may have been left there since the page. */
 static void look_again(struct queue *q, int64_t in_ms)
 {
-    q->outbox_mono_ms = mono_ms() + in_ms;
+    int64_t at = mono_ms() + in_ms;
+    if (at < q->outbox_mono_ms)
+        q->outbox_mono_ms = at;
     worker_wake(q->worker);
 }
 
@@ -79,8 +82,7 @@ static void on_relayed(void *arg, const struct redisReply *reply)
             settle_reload_scripts(q->worker);
         look_again(q, answer == STORE_NOSCRIPT ? 0 : REFUSED_MS);
     }
-    if (q->outbox_under_way == 0 && answer == STORE_OK)
-        look_again(q, q->outbox_more ? 0 : OUTBOX_LOOK_MS);
+    worker_wake(q->worker);
     free(r->record);
     free(r);
 }
@@ -125,13 +127,11 @@ static void on_page(void *arg, const struct redisReply *reply)
     size_t bytes = 0;
     for (size_t i = 0; i < reply->elements; i++)
         bytes += reply->element[i]->len;
-    q->outbox_more = reply->elements == (size_t)q->outbox_page;
+    q->outbox_dirty = reply->elements == (size_t)q->outbox_page; /* there is more */
+    look_again(q, q->outbox_dirty ? 0 : OUTBOX_LOOK_MS);
     q->outbox_page = queue_page_next(q->outbox_page, bytes, PAGE);
-    q->outbox_dirty = q->outbox_more;
     for (size_t i = reply->elements; i > 0; i--) /* the oldest first */
         relay_one(q, (struct span){reply->element[i - 1]->str, (size_t)reply->element[i - 1]->len});
-    if (q->outbox_under_way == 0)
-        look_again(q, OUTBOX_LOOK_MS);
 }
 
 int64_t outbox_run(struct worker *w, int64_t now_mono_ms)
@@ -149,7 +149,6 @@ int64_t outbox_run(struct worker *w, int64_t now_mono_ms)
         }
         struct buf cmd = BUF_INIT;
         store_cmd_outbox_page(&cmd, &q->keys, q->outbox_page);
-        q->outbox_more = false;
         q->outbox_mono_ms = now_mono_ms + OUTBOX_LOOK_MS;
         if (redis_link_send(w->main, buf_span(&cmd), on_page, q) == 0)
             q->outbox_under_way = 1;

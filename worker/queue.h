@@ -43,7 +43,6 @@ struct queue {
     int64_t trim_mono_ms;
     int64_t outbox_mono_ms; /* when to look into :outbox next */
     int outbox_under_way; /* commands about it not answered */
-    bool outbox_more; /* the last page was full */
     bool outbox_dirty; /* something was left there that no page has shown yet */
     int64_t done, failed, retried, dead, parked, lost; /* since the start */
 };

@@ -48,6 +48,26 @@ class Finish(Case):
         answers = [json.loads(a).get("result") for a in self.client.lrange("reply:n", 0, -1)]
         self.assertEqual(sorted(answers, key=str), sorted(range(count), key=str))
 
+    def test_no_answer_waits_for_the_next_look(self):
+        """What is left in the outbox while a page of it is read, or relayed, is relayed after it, not
+        at the look that is due seconds later.  Time is told by the worker's own beats."""
+        self.assertEqual(self.worker_of_both.drain(), 0)
+        self.worker_of_both.write_config(beat="200ms", dead_after="60s")
+        self.worker_of_both.start()
+
+        def beats():
+            return max(map(int, self.client.hvals("bucketline:workers")))
+
+        longest = 0
+        for n in range(100):
+            begin = beats()
+            for i in range(40):
+                self.push(type="sleep", args={"ms": i % 10}, reply_to="reply:%d" % n)
+            for i in range(40):
+                self.reply("reply:%d" % n)
+            longest = max(longest, beats() - begin)
+        self.assertLess(longest, 15, "beats between push and answer")  # a look takes 50
+
     def test_a_result_that_is_no_json_is_text(self):
         self.push(type="says", id="b", reply_to="reply:b")
         self.assertEqual(self.reply("reply:b")["result"], "plain text")
