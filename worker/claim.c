@@ -128,6 +128,7 @@ void claim_answer(struct request *r, const struct redisReply *reply)
     if (answer != STORE_OK) {
         claim_refused(r, answer, &err);
         request_close(r);
+        worker_wake(w); /* who stops may have waited for this alone */
         return;
     }
     CRASH_POINT("claim.answered");
