@@ -46,7 +46,6 @@ static void look_again(struct queue *q, int64_t in_ms)
     int64_t at = mono_ms() + in_ms;
     if (at < q->outbox_mono_ms)
         q->outbox_mono_ms = at;
-    worker_wake(q->worker);
 }
 
 static void remove_record(struct queue *q, struct span record)
@@ -66,6 +65,7 @@ static void on_relayed(void *arg, const struct redisReply *reply)
     struct err err = {0};
     enum store_answer answer = store_classify(reply, &err);
     q->outbox_under_way--;
+    worker_wake(q->worker);
     if (answer == STORE_OK) {
         CRASH_POINT("outbox.relayed");
         remove_record(q, (struct span){r->record, r->len});
@@ -82,7 +82,6 @@ static void on_relayed(void *arg, const struct redisReply *reply)
             settle_reload_scripts(q->worker);
         look_again(q, answer == STORE_NOSCRIPT ? 0 : REFUSED_MS);
     }
-    worker_wake(q->worker);
     free(r->record);
     free(r);
 }
@@ -118,6 +117,7 @@ static void on_page(void *arg, const struct redisReply *reply)
 {
     struct queue *q = arg;
     q->outbox_under_way--;
+    worker_wake(q->worker);
     if (store_classify(reply, NULL) != STORE_OK || reply->type != REDIS_REPLY_ARRAY) {
         look_again(q, REFUSED_MS);
         return;
@@ -128,7 +128,8 @@ static void on_page(void *arg, const struct redisReply *reply)
     for (size_t i = 0; i < reply->elements; i++)
         bytes += reply->element[i]->len;
     q->outbox_dirty = reply->elements == (size_t)q->outbox_page; /* there is more */
-    look_again(q, q->outbox_dirty ? 0 : OUTBOX_LOOK_MS);
+    if (q->outbox_dirty)
+        look_again(q, 0);
     q->outbox_page = queue_page_next(q->outbox_page, bytes, PAGE);
     for (size_t i = reply->elements; i > 0; i--) /* the oldest first */
         relay_one(q, (struct span){reply->element[i - 1]->str, (size_t)reply->element[i - 1]->len});

@@ -53,12 +53,10 @@ static void on_wait_claimed(void *arg, const struct redisReply *reply)
     if (reply == NULL) {
         /* The claim may run yet, on the server: the connection is killed before anything else. */
         reconcile_connection_died(r->worker, wt->client_id);
-        worker_wake(r->worker);
-        request_close(r);
-        return;
+    } else {
+        CRASH_POINT("wait.answered");
+        wt->state = WAITER_IDLE;
     }
-    CRASH_POINT("wait.answered");
-    wt->state = WAITER_IDLE;
     claim_answer(r, reply);
 }
 
