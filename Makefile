@@ -80,7 +80,7 @@ $(B)/obj/%.o: %.c Makefile
 $(B)/gen/lua_scripts.c: $(LUA) common/lua/embed.sh
 	@mkdir -p $(@D)
 	$(Q)sh common/lua/embed.sh $(LUA) >$@
-$(B)/obj/gen/lua_scripts.o: $(B)/gen/lua_scripts.c
+$(B)/obj/gen/lua_scripts.o: $(B)/gen/lua_scripts.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(OUR_CPPFLAGS) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS) -c $< -o $@
 
@@ -102,7 +102,7 @@ $(B)/jobctl: $(call obj,$(JOBCTL)) $(LIB)
 	$(link)
 
 # As anyone would build a plugin: only the public header, no sanitizer, nothing of ours.
-$(B)/jobs/%.so: jobs/%.c jobs/bucketline.h
+$(B)/jobs/%.so: jobs/%.c jobs/bucketline.h Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  SO $@")
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
@@ -165,7 +165,7 @@ bench-instructions: bench-tools ## instructions per job, of worker and runner (v
 	$(Q)$(PYTHON) tests/bench/instructions.py $(BENCH_ARGS)
 bench-peers: bench-tools ## other job queues beside this one; fetches them into a cache directory
 	$(Q)$(PYTHON) tests/bench/peers/main.py $(BENCH_ARGS)
-$(B)/tests/bench/%.so: tests/bench/plugins/%.c tests/bench/plugins/board.h jobs/bucketline.h
+$(B)/tests/bench/%.so: tests/bench/plugins/%.c tests/bench/plugins/board.h jobs/bucketline.h Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  SO $@")
 	$(Q)$(CC) -std=gnu11 -I jobs $(WARNINGS) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $<
