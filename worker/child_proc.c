@@ -325,8 +325,8 @@ static bool stray_kill_one(void *arg, pid_t pid, const struct proc_stat *s)
     return true;
 }
 
-/* In rounds: when a stray dies its own children become ours.  One that will not die (it sleeps in
- * the kernel) ends the search; the next call finds it again. */
+/* In rounds: when a stray dies its own children become ours.  One that takes long to die ends the
+ * search: what it leaves is looked for when it is reaped. */
 int child_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg)
 {
     struct strays k = {.is_ours = is_ours, .arg = arg, .self = getpid()};

@@ -17,7 +17,8 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
     QUICK_DEATH_MS = 1000,
-    BURST_DEATHS_MAX = 8
+    BURST_DEATHS_MAX = 8,
+    LAST_LOOKS = 50, /* each waits a moment for those it killed */
 };
 
 /* Why it died, in words, and what that makes of its job. */
@@ -206,6 +207,26 @@ static void guard_died(struct worker *w)
             KV_STR("how", child_end_format(&end, how, sizeof how)));
 }
 
+void death_of_strays(struct worker *w)
+{
+    for (int i = 0; i < LAST_LOOKS && child_kill_strays(is_ours, &w->pool) > 0; i++) {
+    }
+}
+
+/* What dead runners left to this subreaper.  One whose end was not waited for may have left others in
+ * turn: they have come to us by now.  Returns whether there was any. */
+static bool reap_strangers(struct pool *p)
+{
+    bool any = false;
+    pid_t pid;
+    while (child_peek_dead(-1, &pid) == 1 && !is_ours(p, pid)) {
+        struct child_end end;
+        child_reap(pid, &end);
+        any = true;
+    }
+    return any;
+}
+
 void death_on_sigchld(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
@@ -219,10 +240,8 @@ void death_on_sigchld(uv_signal_t *handle, int signum)
         guard_died(w);
     if (p->describe_pid > 0 && child_peek_dead(p->describe_pid, &pid) == 1)
         return; /* reload.c reaps it when its output has ended */
-    while (child_peek_dead(-1, &pid) == 1 && !is_ours(p, pid)) {
-        struct child_end end;
-        child_reap(pid, &end); /* a stranger that this subreaper inherited */
-    }
+    if (reap_strangers(p))
+        (void)child_kill_strays(is_ours, p);
     pool_balance(w);
     worker_wake(w);
 }

@@ -8,7 +8,13 @@
 
 #include <uv.h>
 
+struct worker;
+
 /* SIGCHLD: looks at every process of ours, and reaps the strangers this subreaper inherited. */
 void death_on_sigchld(uv_signal_t *handle, int signum);
+
+/* For the end, when no runner lives: kills what they left to us, and what those leave in turn, until
+ * nothing is found or it has taken a few seconds. */
+void death_of_strays(struct worker *w);
 
 #endif

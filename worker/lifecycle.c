@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "worker/claim.h"
+#include "worker/death.h"
 #include "worker/dispatch.h"
 #include "worker/janitor.h"
 #include "worker/link.h"
@@ -392,6 +393,7 @@ void lifecycle_end_as_clone(struct worker *w)
     for (int i = 0; i < w->pool.block_count; i++)
         if (w->pool.runners[i]->pid > 0)
             (void)child_wait_dead(w->pool.runners[i]->pid, -1);
+    death_of_strays(w);
     if (w->pool.guard_pid > 0)
         (void)kill(w->pool.guard_pid, SIGKILL);
     if (w->state_dir != NULL)

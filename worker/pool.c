@@ -503,6 +503,7 @@ int pool_init(struct worker *w, struct err *err)
 void pool_done(struct worker *w)
 {
     struct pool *p = &w->pool;
+    death_of_strays(w);
     if (p->guard_pid > 0) {
         struct child_end end;
         uv_signal_stop(&p->sigchld);

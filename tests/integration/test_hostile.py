@@ -7,6 +7,7 @@ pool is whole, nothing that a handler started is left, and the worker is the sam
 import json
 import os
 import re
+import signal
 import sys
 import unittest
 
@@ -61,6 +62,8 @@ PLUGIN = {
     "grandchild": (DONE, None),
     "daemon": (DONE, None),
     "daemon_segv": (poison(r"signal 11"), None),
+    "chain": (DONE, None),
+    "chain_segv": (poison(r"signal 11"), None),
     "fork_return": (DONE, None),
     "close": (DONE, None),
     "close_open": (DONE, None),
@@ -241,6 +244,17 @@ class Hostile(Case):
             self.push_hostile("hostile", {"do": "mark"}, id="m%d" % n)
             self.check_end(DONE, id="m%d" % n)
         self.run_row("hostile", {"do": "longjmp"}, EITHER, None)
+
+    def test_a_chain_of_processes_does_not_outlive_the_worker(self):
+        self.start()
+        self.push_hostile("hostile", {"do": "chain_block"})
+        wait_until(lambda: len(self.started.descendants()) == RUNNERS + 1 + 40, what="the chain")
+        self.started.signal(signal.SIGTERM)
+        self.started.signal(signal.SIGTERM)  # at once
+        self.assertEqual(self.started.wait(), 0)
+        table = process_table()
+        self.assertEqual([pid for pid, start in self.started.known.items()
+                          if pid in table and table[pid][2] == start and is_alive(pid)], [])
 
     def test_kill_everybody(self):
         """kill(-1, SIGKILL) ends all processes of the user (of root: of the machine), the worker with

@@ -110,6 +110,41 @@ static int do_daemon_segv(struct bl_job *job)
     return do_segv(job);
 }
 
+/* Generations of processes that each live as the next one's parent: more than are killed in one go. */
+static int do_chain(struct bl_job *job)
+{
+    int built[2];
+    char byte = 0;
+    (void)job;
+    if (pipe(built) == -1)
+        return BL_RETRY;
+    if (fork() == 0) {
+        setsid();
+        for (int generation = 1; generation < 40; generation++)
+            if (fork() != 0)
+                sleep_for_ever();
+        if (write(built[1], &byte, 1) != 1)
+            _exit(1);
+        sleep_for_ever();
+    }
+    close(built[1]);
+    int n = (int)read(built[0], &byte, 1);
+    close(built[0]);
+    return n == 1 ? BL_DONE : BL_RETRY;
+}
+
+static int do_chain_segv(struct bl_job *job)
+{
+    do_chain(job);
+    return do_segv(job);
+}
+
+static int do_chain_block(struct bl_job *job)
+{
+    do_chain(job);
+    return do_block(job);
+}
+
 static int do_fork_return(struct bl_job *job)
 {
     (void)job;
@@ -411,7 +446,7 @@ static const struct deed {
     DEED(clearenv),       DEED(rlimits), DEED(umask),        DEED(nice),         DEED(leak),
     DEED(pthread_exit),   DEED(thread),  DEED(thread_exit),  DEED(late_thread),  DEED(mark),
     DEED(garbage_return), DEED(alarm),   DEED(longjmp),      DEED(stop),         DEED(overflow),
-    DEED(odd_result),
+    DEED(odd_result),     DEED(chain),   DEED(chain_segv),   DEED(chain_block),
 };
 
 static enum bl_result misbehave(struct bl_job *job)
