@@ -245,6 +245,12 @@ class Hostile(Case):
             self.check_end(DONE, id="m%d" % n)
         self.run_row("hostile", {"do": "longjmp"}, EITHER, None)
 
+    def test_a_chain_of_processes_is_gone_without_another_job(self):
+        self.start()
+        self.push_hostile("hostile", {"do": "chain"})
+        self.check_end(DONE)
+        self.whole_pool()
+
     def test_a_chain_of_processes_does_not_outlive_the_worker(self):
         self.start()
         self.push_hostile("hostile", {"do": "chain_block"})

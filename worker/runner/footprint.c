@@ -16,7 +16,10 @@
 
 extern char **environ;
 
-enum { RESTORER = 0x04000000 }; /* SA_RESTORER, which the headers do not tell */
+enum {
+    RESTORER = 0x04000000, /* SA_RESTORER, which the headers do not tell */
+    KILL_LOOKS = 20, /* each waits up to 50 ms for one to die */
+};
 
 static mode_t umask_now(void)
 {
@@ -195,7 +198,10 @@ static bool same_users(const struct footprint *f)
 
 const char *footprint_changed(const struct footprint *f)
 {
-    (void)footprint_kill_children(f->ticks);
+    bool left;
+    (void)footprint_kill_children(f->ticks, &left);
+    if (left)
+        return "processes";
     if (!same_mask(f))
         return "signal mask";
     for (int sig = 1; sig < FOOTPRINT_SIGNALS; sig++)
@@ -235,14 +241,21 @@ static bool is_older(void *arg, pid_t pid)
     return ticks != 0 && ticks < *(const uint64_t *)arg;
 }
 
-int footprint_kill_children(uint64_t ticks)
+int footprint_kill_children(uint64_t ticks, bool *ret_left)
 {
-    if (!has_children())
-        return 0;
-    int killed = child_kill_strays(is_older, &ticks);
-    pid_t dead;
-    struct child_end end;
-    while (child_peek_dead(-1, &dead) == 1 && !is_older(&ticks, dead))
-        child_reap(dead, &end);
+    int killed = 0, found = 0;
+    if (has_children()) {
+        int looks = 0;
+        do {
+            found = child_kill_strays(is_older, &ticks);
+            killed += found;
+        } while (found > 0 && ++looks < KILL_LOOKS);
+        pid_t dead;
+        struct child_end end;
+        while (child_peek_dead(-1, &dead) == 1 && !is_older(&ticks, dead))
+            child_reap(dead, &end);
+    }
+    if (ret_left != NULL)
+        *ret_left = found > 0;
     return killed;
 }

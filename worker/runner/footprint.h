@@ -55,7 +55,8 @@ void footprint_done(struct footprint *f);
 const char *footprint_changed(const struct footprint *f);
 
 /* Kills and reaps children that were started at or after `ticks` (child_start_ticks()) and what comes
- * to us from them.  Returns how many were killed. */
-int footprint_kill_children(uint64_t ticks);
+ * to us from them, until nothing is found; `ret_left` (may be NULL) = that took too long, a second or
+ * more, and something lives.  Returns how many kills it took. */
+int footprint_kill_children(uint64_t ticks, bool *ret_left);
 
 #endif

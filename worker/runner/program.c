@@ -230,7 +230,7 @@ static void clean_up(struct program *p, struct child_end *ret_end)
     child_reap(p->pid, ret_end);
     atomic_store(&p->job->runner->page->program_pgid, 0);
     /* A helper that a plugin's setup() started stays. */
-    int killed = footprint_kill_children(p->job->runner->footprint.ticks);
+    int killed = footprint_kill_children(p->job->runner->footprint.ticks, NULL);
     if (killed > 0)
         log_msg(LOG_INFO, "killed what a program left behind", KV_INT("processes", killed),
                 KV_SPAN("job", p->job->wire.id), KV_SPAN("type", p->job->wire.type));
