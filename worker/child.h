@@ -89,6 +89,13 @@ int child_kill_sessions(const pid_t *sessions, int count, int sig);
  * Waits a moment (50 ms each at most) for them to die, since their own children come to us then.
  * Returns how many; they are zombies that the caller reaps. */
 int child_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg);
+/* The same again until nothing is found, `looks` times at most: a look ends when one of them takes
+ * longer to die.  Returns how many kills it took; `ret_left` (may be NULL) = the last look still found
+ * something. */
+int child_kill_all_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, int looks,
+                          bool *ret_left);
+/* Reaps dead children until there is none, or one that is_ours() knows.  Returns how many. */
+int child_reap_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg);
 
 /* PR_SET_CHILD_SUBREAPER; where the kernel does not know it: -ERR_UNSUPPORTED. */
 MUST_CHECK int child_become_subreaper(struct err *err);

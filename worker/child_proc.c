@@ -347,6 +347,31 @@ int child_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg)
     return total;
 }
 
+int child_kill_all_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, int looks,
+                          bool *ret_left)
+{
+    int total = 0, found;
+    do {
+        found = child_kill_strays(is_ours, arg);
+        total += found;
+    } while (found > 0 && --looks > 0);
+    if (ret_left != NULL)
+        *ret_left = found > 0;
+    return total;
+}
+
+int child_reap_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg)
+{
+    int count = 0;
+    pid_t pid;
+    while (child_peek_dead(-1, &pid) == 1 && !is_ours(arg, pid)) {
+        struct child_end end;
+        child_reap(pid, &end);
+        count++;
+    }
+    return count;
+}
+
 int child_become_subreaper(struct err *err)
 {
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)

@@ -209,22 +209,7 @@ static void guard_died(struct worker *w)
 
 void death_of_strays(struct worker *w)
 {
-    for (int i = 0; i < LAST_LOOKS && child_kill_strays(is_ours, &w->pool) > 0; i++) {
-    }
-}
-
-/* What dead runners left to this subreaper.  One whose end was not waited for may have left others in
- * turn: they have come to us by now.  Returns whether there was any. */
-static bool reap_strangers(struct pool *p)
-{
-    bool any = false;
-    pid_t pid;
-    while (child_peek_dead(-1, &pid) == 1 && !is_ours(p, pid)) {
-        struct child_end end;
-        child_reap(pid, &end);
-        any = true;
-    }
-    return any;
+    (void)child_kill_all_strays(is_ours, &w->pool, LAST_LOOKS, NULL);
 }
 
 void death_on_sigchld(uv_signal_t *handle, int signum)
@@ -240,7 +225,8 @@ void death_on_sigchld(uv_signal_t *handle, int signum)
         guard_died(w);
     if (p->describe_pid > 0 && child_peek_dead(p->describe_pid, &pid) == 1)
         return; /* reload.c reaps it when its output has ended */
-    if (reap_strangers(p))
+    /* One whose end was not waited for may have left others: they have come to us by now. */
+    if (child_reap_strays(is_ours, p) > 0)
         (void)child_kill_strays(is_ours, p);
     pool_balance(w);
     worker_wake(w);

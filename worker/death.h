@@ -14,7 +14,7 @@ struct worker;
 void death_on_sigchld(uv_signal_t *handle, int signum);
 
 /* For the end, when no runner lives: kills what they left to us, and what those leave in turn, until
- * nothing is found or it has taken a few seconds. */
+ * nothing is found, or one has not died for a few seconds. */
 void death_of_strays(struct worker *w);
 
 #endif

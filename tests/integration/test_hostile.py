@@ -201,6 +201,12 @@ class Hostile(Case):
             blame = [k for k in ("crashes", "lost", "interrupted") if k in head]
             self.assertEqual((blame, head["attempt"], len(head["history"])), ([], 1, 1))
 
+    def known_alive(self):
+        """Of all processes seen below the worker, those that live."""
+        table = process_table()
+        return [pid for pid, start in self.started.known.items()
+                if pid in table and table[pid][2] == start and is_alive(pid)]
+
     def check_after(self, again=False):
         """The pool is whole, every runner is as one was at the start, the worker serves."""
         self.check_neighbours(again)
@@ -210,10 +216,8 @@ class Hostile(Case):
             self.assertEqual(told, sane, "runner %d" % pid)
         self.whole_pool()
         self.assertTrue(self.started.running)
-        stray = [pid for pid, start in self.started.known.items()
-                 if is_alive(pid) and process_table()[pid][2] == start
-                 and pid not in self.started.descendants()]
-        self.assertEqual(stray, [])
+        self.assertEqual([pid for pid in self.known_alive()
+                          if pid not in self.started.descendants()], [])
 
     def run_row(self, type, args, end, log):
         self.neighbours()
@@ -258,9 +262,7 @@ class Hostile(Case):
         self.started.signal(signal.SIGTERM)
         self.started.signal(signal.SIGTERM)  # at once
         self.assertEqual(self.started.wait(), 0)
-        table = process_table()
-        self.assertEqual([pid for pid, start in self.started.known.items()
-                          if pid in table and table[pid][2] == start and is_alive(pid)], [])
+        self.assertEqual(self.known_alive(), [])
 
     def test_kill_everybody(self):
         """kill(-1, SIGKILL) ends all processes of the user (of root: of the machine), the worker with

@@ -243,19 +243,11 @@ static bool is_older(void *arg, pid_t pid)
 
 int footprint_kill_children(uint64_t ticks, bool *ret_left)
 {
-    int killed = 0, found = 0;
-    if (has_children()) {
-        int looks = 0;
-        do {
-            found = child_kill_strays(is_older, &ticks);
-            killed += found;
-        } while (found > 0 && ++looks < KILL_LOOKS);
-        pid_t dead;
-        struct child_end end;
-        while (child_peek_dead(-1, &dead) == 1 && !is_older(&ticks, dead))
-            child_reap(dead, &end);
-    }
     if (ret_left != NULL)
-        *ret_left = found > 0;
+        *ret_left = false;
+    if (!has_children())
+        return 0;
+    int killed = child_kill_all_strays(is_older, &ticks, KILL_LOOKS, ret_left);
+    (void)child_reap_strays(is_older, &ticks);
     return killed;
 }
