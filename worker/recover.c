@@ -11,6 +11,7 @@
 #include "worker/finish.h"
 #include "worker/intake.h"
 #include "worker/outbox.h"
+#include "worker/schedule.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -293,6 +294,7 @@ static void on_dropped(void *arg, const struct redisReply *reply)
             KV_INT("jobs", r->settled));
     observe_forget(&w->live.observe, &r->inc);
     outbox_all_soon(w); /* it may have left something there */
+    schedule_due_soon(w); /* what it would have looked at, and what we settled as to be retried */
     unlink_recovery(r);
     if (r->on_done != NULL)
         r->on_done(w, r->arg);

@@ -199,20 +199,19 @@ class Life:
     # ---- the end ----
 
     def left(self):
-        """{place: how many} of what is not at its end."""
-        client, found = self.redis.client, {}
+        """{place: how many} of what is not at its end, at one moment: jobs move meanwhile."""
+        ask = self.redis.client.pipeline()
+        names = []
         for name in LISTS:
-            for place, size in (("waiting", client.llen(name)),
-                                ("run", client.hlen("{%s}:run" % name)),
-                                ("scheduled", client.zcard("{%s}:scheduled" % name)),
-                                ("retry", client.zcard("{%s}:retry" % name)),
-                                ("outbox", client.llen("{%s}:outbox" % name))):
-                if size > 0:
-                    found["%s of %s" % (place, name)] = size
-        if client.llen("once") > 0:
-            found["at most once"] = client.llen("once")
-        if client.llen("{queue:default}:parked") != len(self.parked):
-            found["parked"] = client.llen("{queue:default}:parked")
+            ask.llen(name).hlen("{%s}:run" % name).zcard("{%s}:scheduled" % name)
+            ask.zcard("{%s}:retry" % name).llen("{%s}:outbox" % name)
+            names += ["%s of %s" % (place, name)
+                      for place in ("waiting", "run", "scheduled", "retry", "outbox")]
+        ask.llen("once").llen("{queue:default}:parked")
+        *sizes, parked = ask.execute()
+        found = {name: size for name, size in zip(names + ["at most once"], sizes) if size > 0}
+        if parked != len(self.parked):
+            found["parked"] = parked
         return found
 
     def drained(self):
