@@ -489,6 +489,12 @@ int redis_link_send(struct redis_link *l, struct span command, redis_reply_fn fn
     return redis_link_send_blocking(l, command, 0, fn, arg);
 }
 
+void redis_link_flush(struct redis_link *l)
+{
+    if (l->state == LINK_READY)
+        redis_stream_flush(l->stream);
+}
+
 void redis_link_reset(struct redis_link *l, const char *why)
 {
     if (!l->closing && (l->state == LINK_READY || is_attempt(l->state)) && l->stream != NULL)

@@ -81,6 +81,8 @@ MUST_CHECK int redis_link_send(struct redis_link *l, struct span command, redis_
 /* As above for a command that may block for `extra_ms`: the reply timeout is that much longer. */
 MUST_CHECK int redis_link_send_blocking(struct redis_link *l, struct span command, int64_t extra_ms,
                                         redis_reply_fn fn, void *arg);
+/* Writes what was sent, as far as the socket takes it: now, not at the end of the loop's turn. */
+void redis_link_flush(struct redis_link *l);
 /* Drops the connection as if it had been lost and (if `reconnect`) connects again: for an answer
  * that says Redis is away, or a beat that was not answered. */
 void redis_link_reset(struct redis_link *l, const char *why);

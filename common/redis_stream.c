@@ -146,8 +146,6 @@ static void set_stage(struct redis_stream *s, enum stream_stage stage)
 
 /* ---- writing ---- */
 
-static void flush(struct redis_stream *s);
-
 static void on_write_given_up(uv_timer_t *timer)
 {
     struct redis_stream *s = timer->data;
@@ -180,7 +178,7 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     write_done(s);
-    flush(s);
+    redis_stream_flush(s);
 }
 
 /* Moves what is to be sent into `wire`, which is empty.  False when TLS failed. */
@@ -205,7 +203,7 @@ static bool fill_wire(struct redis_stream *s)
 }
 
 /* Sends what there is, now.  Ends the stream if TLS fails. */
-static void flush(struct redis_stream *s)
+void redis_stream_flush(struct redis_stream *s)
 {
     if (s->sock == NULL || s->writing || s->write_error != 0 || s->stage < STREAM_TLS)
         return;
@@ -241,7 +239,7 @@ static void on_turn_end(uv_prepare_t *prepare)
     s->flush_due = false;
     (void)uv_prepare_stop(&s->prepare); /* never fails */
     (void)uv_idle_stop(&s->idle); /* never fails */
-    flush(s);
+    redis_stream_flush(s);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -289,7 +287,7 @@ static bool tls_step(struct redis_stream *s)
 {
     struct err why = {0};
     int rc = redis_tls_handshake(s->tls, &why);
-    flush(s); /* our part of it, or the alert */
+    redis_stream_flush(s); /* our part of it, or the alert */
     if (rc < 0) {
         if (s->sock != NULL)
             fail(s, &why);

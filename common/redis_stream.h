@@ -50,6 +50,8 @@ void redis_stream_close(struct redis_stream *s);
 /* Append what is to be sent here, then call redis_stream_flush_later(). */
 struct buf *redis_stream_out(struct redis_stream *s);
 void redis_stream_flush_later(struct redis_stream *s);
+/* Writes what the socket takes now. */
+void redis_stream_flush(struct redis_stream *s);
 bool redis_stream_flush_is_due(const struct redis_stream *s);
 size_t redis_stream_unsent_bytes(const struct redis_stream *s);
 

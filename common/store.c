@@ -95,6 +95,10 @@ const char *store_script_name(enum store_script s)
         return "relay";
     case SCRIPT_TRIM:
         return "trim";
+    case SCRIPT_HOLD:
+        return "hold";
+    case SCRIPT_LET_GO:
+        return "let_go";
     case STORE_SCRIPT_COUNT:
         break;
     }

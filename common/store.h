@@ -47,6 +47,7 @@ struct store_queue {
     char *outbox; /* {list}:outbox    list */
     char *stats; /* {list}:stats     hash of counters, never load-bearing */
     char *paused; /* {list}:paused    string; exists = claim nothing */
+    char *hands; /* {list}:hands     hash incarnation -> "waits" or "died": hands to look after */
 };
 /* `key` NULL = "queue:" + name.  `prefix` NULL = "".  -ERR_INVALID for an empty name or key, for { or
  * } in the list's name, for the name of a reply list, and for a key of ours. */
@@ -63,6 +64,8 @@ struct store_globals {
 void store_globals_init(struct store_globals *g, const char *prefix);
 void store_globals_done(struct store_globals *g);
 
+/* Appends the key of a worker's hand, where its wait moves one record: {list}:hand:<incarnation>. */
+void store_hand_key(const struct store_queue *q, const struct incarnation *inc, struct buf *out);
 /* Appends the key under which the result of job `id` is kept: {list}:result:<id>. */
 void store_result_key(const struct store_queue *q, struct span id, struct buf *out);
 /* A reply list expires one day after it was last pushed to, so its name must never be a queue's:
@@ -89,6 +92,8 @@ enum store_script {
     SCRIPT_FINISH,
     SCRIPT_RELAY,
     SCRIPT_TRIM, /* caps on the dead list */
+    SCRIPT_HOLD, /* from a hand into run */
+    SCRIPT_LET_GO, /* from a hand back to its list */
     STORE_SCRIPT_COUNT,
 };
 const char *store_script_name(enum store_script s);
@@ -177,8 +182,31 @@ struct store_claimed {
 };
 MUST_CHECK int store_read_claim(const struct redisReply *reply, struct store_claimed *ret,
                                 struct err *err);
-/* The wait: BLMOVE list list RIGHT RIGHT seconds.  Nil or a bulk string. */
-void store_cmd_peek(struct buf *out, const struct store_queue *q, int seconds);
+/* The wait: BLMOVE list hand RIGHT LEFT seconds.  Nil, or the record that lies in the hand now. */
+void store_cmd_wait(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                    int seconds);
+/* EXISTS paused: a count, 1 = paused.  Written behind a wait it is answered with it. */
+void store_cmd_is_paused(struct buf *out, const struct store_queue *q);
+/* Puts the record that a wait brought into `run`.  Reply (store_read_count): how many are left in the
+ * list, -1 = the hand does not hold it any more and `run` has no such token.  May be sent again. */
+void store_cmd_hold(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                    uint64_t seq, struct span record);
+/* What is known of the owner of a hand, and so what becomes of its name in `hands`, where others find
+ * hands to look after. */
+enum store_owner {
+    OWNER_SILENT = 0, /* but listed, it may be alive: the name is let be */
+    OWNER_WAITS, /* it is about to: named so */
+    OWNER_DIED, /* just now, with a wait that may still fire: named so */
+    OWNER_LEFT, /* or was unlisted so long that no wait of it can fire: named as waiting no more */
+    OWNER_BURIED, /* died so long ago that none can: named as dead no more */
+};
+/* Gives what lies in the hand of `inc` back to the right end of the list.  Reply: how many. */
+void store_cmd_let_go(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                      enum store_owner owner);
+/* HGETALL hands: pairs.  Pair `i`, OWNER_WAITS or OWNER_DIED; false when it is none. */
+void store_cmd_hands(struct buf *out, const struct store_queue *q);
+bool store_read_hand(const struct redisReply *reply, size_t i, struct incarnation *ret,
+                     enum store_owner *ret_owner);
 /* LLEN of the list. */
 void store_cmd_length(struct buf *out, const struct store_queue *q);
 /* EXISTS of the lists of `count` queues.  Reply: how many are there. */

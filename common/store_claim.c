@@ -58,15 +58,76 @@ int store_read_claim(const struct redisReply *reply, struct store_claimed *ret, 
     return 0;
 }
 
-void store_cmd_peek(struct buf *out, const struct store_queue *q, int seconds)
+static void arg_hand(struct buf *out, const struct store_queue *q, const struct incarnation *inc)
+{
+    struct buf key = BUF_INIT;
+    store_hand_key(q, inc, &key);
+    store_arg(out, buf_span(&key));
+    buf_done(&key);
+}
+
+void store_cmd_wait(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                    int seconds)
 {
     store_begin(out, 6);
     store_arg_str(out, "BLMOVE");
     store_arg_str(out, q->list);
-    store_arg_str(out, q->list);
+    arg_hand(out, q, inc);
     store_arg_str(out, "RIGHT");
-    store_arg_str(out, "RIGHT");
+    store_arg_str(out, "LEFT");
     store_arg_int(out, seconds);
+}
+
+void store_cmd_is_paused(struct buf *out, const struct store_queue *q)
+{
+    store_begin(out, 2);
+    store_arg_str(out, "EXISTS");
+    store_arg_str(out, q->paused);
+}
+
+void store_cmd_hold(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                    uint64_t seq, struct span record)
+{
+    store_begin_script(out, SCRIPT_HOLD, 3, 2);
+    store_arg_str(out, q->run);
+    arg_hand(out, q, inc);
+    store_arg_str(out, q->list);
+    store_arg_token(out, inc, seq);
+    store_arg(out, record);
+}
+
+static const char waits[] = "waits", died[] = "died"; /* what `hands` says */
+
+void store_cmd_let_go(struct buf *out, const struct store_queue *q, const struct incarnation *inc,
+                      enum store_owner owner)
+{
+    store_begin_script(out, SCRIPT_LET_GO, 4, 3);
+    store_arg_str(out, q->run);
+    arg_hand(out, q, inc);
+    store_arg_str(out, q->list);
+    store_arg_str(out, q->hands);
+    store_arg_str(out, inc->hex);
+    store_arg_str(out, owner == OWNER_WAITS ? waits : owner == OWNER_DIED ? died : "");
+    store_arg_str(out, owner == OWNER_LEFT ? waits : owner == OWNER_BURIED ? died : "");
+}
+
+void store_cmd_hands(struct buf *out, const struct store_queue *q)
+{
+    store_begin(out, 2);
+    store_arg_str(out, "HGETALL");
+    store_arg_str(out, q->hands);
+}
+
+bool store_read_hand(const struct redisReply *reply, size_t i, struct incarnation *ret,
+                     enum store_owner *ret_owner)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || 2 * i + 1 >= reply->elements)
+        return false;
+    const struct redisReply *name = reply->element[2 * i], *says = reply->element[2 * i + 1];
+    if (name->type != REDIS_REPLY_STRING || says->type != REDIS_REPLY_STRING)
+        return false;
+    *ret_owner = strcmp(says->str, died) == 0 ? OWNER_DIED : OWNER_WAITS;
+    return incarnation_parse((struct span){name->str, name->len}, ret);
 }
 
 void store_cmd_length(struct buf *out, const struct store_queue *q)

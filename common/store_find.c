@@ -44,8 +44,8 @@ static bool starts_with(struct span s, const char *start)
 /* The part of a companion that follows its braces must be one of a queue's. */
 static bool is_companion(struct span part)
 {
-    static const char *const parts[] = {"run",  "scheduled", "retry", "parked",
-                                        "dead", "outbox",    "paused"};
+    static const char *const parts[] = {"run",  "scheduled", "retry",  "parked",
+                                        "dead", "outbox",    "paused", "hands"};
     for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
         if (part.len == strlen(parts[i]) && memcmp(part.ptr, parts[i], part.len) == 0)
             return true;

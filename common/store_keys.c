@@ -53,14 +53,15 @@ int store_queue_init(struct store_queue *q, const char *prefix, const char *name
         .outbox = companion(list, "outbox"),
         .stats = companion(list, "stats"),
         .paused = companion(list, "paused"),
+        .hands = companion(list, "hands"),
     };
     return 0;
 }
 
 void store_queue_done(struct store_queue *q)
 {
-    char *all[] = {q->name,   q->list, q->run,    q->scheduled, q->retry,
-                   q->parked, q->dead, q->outbox, q->stats,     q->paused};
+    char *all[] = {q->name, q->list,   q->run,   q->scheduled, q->retry, q->parked,
+                   q->dead, q->outbox, q->stats, q->paused,    q->hands};
     for (size_t i = 0; i < ARRAY_COUNT(all); i++)
         free(all[i]);
     *q = (struct store_queue){0};
@@ -77,6 +78,11 @@ void store_globals_done(struct store_globals *g)
     free(g->workers);
     free(g->info);
     *g = (struct store_globals){0};
+}
+
+void store_hand_key(const struct store_queue *q, const struct incarnation *inc, struct buf *out)
+{
+    buf_printf(out, "{%s}:hand:%s", q->list, inc->hex);
 }
 
 void store_result_key(const struct store_queue *q, struct span id, struct buf *out)

@@ -19,7 +19,7 @@ enum {
     DENIED_LOOK_MS = 5000,
 };
 
-struct request *request_open(struct worker *w, struct queue *q, int count, bool from_wait)
+struct request *request_open(struct worker *w, struct queue *q, int count)
 {
     struct request *r = xmalloc(sizeof *r);
     *r = (struct request){
@@ -27,13 +27,11 @@ struct request *request_open(struct worker *w, struct queue *q, int count, bool 
         .queue = q,
         .first_seq = w->next_seq,
         .count = count,
-        .from_wait = from_wait,
         .next = w->requests,
     };
     w->requests = r;
     w->next_seq += (uint64_t)count;
-    if (!from_wait)
-        w->claims_under_way += count;
+    w->claims_under_way += count;
     return r;
 }
 
@@ -43,8 +41,7 @@ void request_close(struct request *r)
     while (*link != r)
         link = &(*link)->next;
     *link = r->next;
-    if (!r->from_wait)
-        r->worker->claims_under_way -= r->count;
+    r->worker->claims_under_way -= r->count;
     free(r);
 }
 
@@ -94,8 +91,7 @@ static void claim_refused(struct request *r, enum store_answer answer, const str
         return;
     case STORE_AWAY:
     case STORE_MOVED:
-        if (!r->from_wait)
-            redis_link_reset(w->main, err->text);
+        redis_link_reset(w->main, err->text);
         q->blocked_until_mono_ms = now + 100;
         return;
     case STORE_DUPTOKEN:
@@ -116,8 +112,9 @@ static void claim_refused(struct request *r, enum store_answer answer, const str
     }
 }
 
-void claim_answer(struct request *r, const struct redisReply *reply)
+static void on_claimed(void *arg, const struct redisReply *reply)
 {
+    struct request *r = arg;
     struct worker *w = r->worker;
     struct queue *q = r->queue;
     struct err err = {0};
@@ -139,24 +136,16 @@ void claim_answer(struct request *r, const struct redisReply *reply)
         q->maybe = got.remaining > 0;
     }
     uint64_t first = r->first_seq;
-    bool from_wait = r->from_wait;
     request_close(r);
     for (int i = 0; i < got.count; i++) {
         struct span bytes = {got.records[i]->str, (size_t)got.records[i]->len};
         /* One adopted meanwhile by reconcile is held already. */
         if (claims_find(&w->claims, first + (uint64_t)i) != NULL)
             continue;
-        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);
-        if (from_wait && c->state == CLAIM_READY && w->ready.count > dispatch_idle_runners(w))
-            dispatch_give_back(w, c); /* several queues fired at once */
+        (void)intake(w, q, first + (uint64_t)i, bytes);
     }
     CRASH_POINT("claim.taken-in");
     worker_wake(w);
-}
-
-static void on_claimed(void *arg, const struct redisReply *reply)
-{
-    claim_answer(arg, reply);
 }
 
 static void on_length(void *arg, const struct redisReply *reply)
@@ -190,7 +179,7 @@ void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms)
 static bool send_claim(struct worker *w, struct queue *q, int count)
 {
     struct buf cmd = BUF_INIT;
-    struct request *r = request_open(w, q, count, false);
+    struct request *r = request_open(w, q, count);
     CRASH_POINT("claim.before-send");
     store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_claimed, r);
@@ -205,7 +194,7 @@ static int claims_unanswered(const struct worker *w)
 {
     int n = 0;
     for (const struct request *r = w->requests; r != NULL; r = r->next)
-        n += !r->from_wait;
+        n++;
     return n;
 }
 

@@ -31,12 +31,9 @@ void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms);
 int claim_room(const struct worker *w, const struct queue *q);
 
 /* Reserves `count` tokens for a claim about to be written. */
-struct request *request_open(struct worker *w, struct queue *q, int count, bool from_wait);
+struct request *request_open(struct worker *w, struct queue *q, int count);
 void request_close(struct request *r);
 /* Is `seq` of a claim that is written and not answered? */
 bool request_covers(const struct worker *w, uint64_t seq);
-
-/* What a claim (from the main or a waiting connection) brought. */
-void claim_answer(struct request *r, const struct redisReply *reply);
 
 #endif

@@ -3,9 +3,10 @@
  *
  *   READY     in hand, waiting for a runner          list: dispatch's ready list
  *   SENT      in a runner's slot, queued or begun    list: that runner's jobs, in the order sent
- *   SETTLING  its end is decided; waits for Redis    list: settle's (to send, under way)
+ *   SETTLING  its end is decided; waits for Redis    list: settle's (to send, under way), or none while
+ *                                                    its hold is not answered (hand.h)
  *
- * A claim is in exactly one list.  Found by sequence number in a hash table.
+ * A claim is in one list at most.  Found by sequence number in a hash table.
  */
 #ifndef BL_WORKER_CLAIMS_H
 #define BL_WORKER_CLAIMS_H
@@ -23,6 +24,9 @@ struct handler;
 enum { CLAIM_SMALL_BYTES = 256 };
 
 enum claim_state { CLAIM_READY = 0, CLAIM_SENT, CLAIM_SETTLING };
+
+/* What a wait brought lies in our hand until a hold was answered (hand.h); it is settled only then. */
+enum claim_hold { HOLD_NONE = 0, HOLD_NEEDED, HOLD_SENT };
 
 struct claim_list {
     struct claim *first, *last;
@@ -51,6 +55,7 @@ struct claim {
     bool killed; /* and SIGKILL */
     bool reported; /* its end was, but its slot was overwritten since */
     bool once; /* at-most-once: no token in Redis */
+    enum claim_hold hold;
     struct buf result; /* from RESULT frames */
     struct buf message; /* from MESSAGE frames: the failure's full text */
     struct buf stderr_tail; /* likewise: the last a program wrote to stderr */

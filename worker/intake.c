@@ -61,10 +61,17 @@ void intake_judge(struct claim *c, const struct document_limits *limits, int64_t
 struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct span bytes)
 {
     struct claim *c = claims_add(&w->claims, seq, q, bytes);
+    intake_claim(w, c);
+    return c;
+}
+
+void intake_claim(struct worker *w, struct claim *c)
+{
+    struct queue *q = c->queue;
     c->claimed_mono_ms = worker_mono_ms(w);
     c->answered_round = w->round;
     c->once = q->delivery == DELIVERY_AT_MOST_ONCE;
-    w->held_bytes += (int64_t)bytes.len;
+    w->held_bytes += (int64_t)c->len;
     struct document_limits limits = {
         .max_bytes = (size_t)w->cfg.limits.document_bytes,
         .max_depth = w->cfg.limits.nesting,
@@ -80,7 +87,7 @@ struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct spa
     if (e.kind != ENDING_OUTCOME) {
         settle_claim(w, c, &e);
         CRASH_POINT("intake.settled");
-        return c;
+        return;
     }
     if (c->rec.lost > 0 || c->rec.crashes > 0)
         claim_list_prepend(&w->ready, c); /* runs alone: first while runners are idle */
@@ -88,5 +95,4 @@ struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct spa
         claim_list_append(&w->ready, c);
     CRASH_POINT("intake.ready");
     worker_wake(w);
-    return c;
 }

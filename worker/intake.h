@@ -14,6 +14,8 @@ struct worker;
 
 /* Takes in `bytes`, claimed under `seq`; returns the claim, which may have been settled already. */
 struct claim *intake(struct worker *w, struct queue *q, uint64_t seq, struct span bytes);
+/* The same for a claim that was just added. */
+void intake_claim(struct worker *w, struct claim *c);
 
 /* The pure part: parses c->bytes into c->rec and c->doc and tells what stands against running it.
  * ENDING_OUTCOME = nothing.  `ret` holds kind, due time and message (in `text`, caller's). */

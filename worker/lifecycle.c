@@ -14,6 +14,7 @@
 #include "worker/claim.h"
 #include "worker/death.h"
 #include "worker/dispatch.h"
+#include "worker/hand.h"
 #include "worker/janitor.h"
 #include "worker/link.h"
 #include "worker/liveness.h"
@@ -169,15 +170,19 @@ static void give_back_step(struct worker *w)
 static void stop_step(struct worker *w)
 {
     give_back_step(w);
+    hand_tidy(w);
     CRASH_POINT("stop.gave-back");
     bool jobs_done =
         pool_running(&w->pool) == 0 && w->claims.count == 0 && !claims_open(w) && !outbox_busy(w);
+    /* Only then is it known that no wait of ours can fire any more. */
+    bool reconciled =
+        redis_link_state(w->main) != LINK_READY || (w->kill_count == 0 && w->reconcile == NULL);
     if (w->phase == PHASE_DRAINING)
         pool_drain_idle(w);
     if (pool_alive(&w->pool) > 0)
         return;
     bool out_of_time = w->phase == PHASE_KILLING && mono_ms() > w->kill_mono_ms + SETTLE_LAST_MS;
-    if (jobs_done || out_of_time)
+    if ((jobs_done && reconciled) || out_of_time)
         leave(w);
 }
 
@@ -240,6 +245,7 @@ static void turn(struct worker *w)
     } else {
         claim_run(w);
         once_run(w);
+        hand_tidy(w);
         wait_run(w);
         check_burst(w);
     }
@@ -330,6 +336,8 @@ void lifecycle_stop(struct worker *w, const char *why)
     set_phase(w, PHASE_DRAINING);
     wait_stop(w);
     once_stop(w);
+    if (w->kill_count > 0)
+        w->reconcile_mono_ms = mono_ms();
     dispatch_take_back_all(w);
     if (uv_timer_start(&w->phase_timer, on_phase_timer, (uint64_t)w->cfg.shutdown_timeout_ms, 0) !=
         0)
@@ -375,6 +383,8 @@ static void leave(struct worker *w)
                 KV_STR("state_dir", w->state_dir != NULL ? w->state_dir : "-"));
     uv_timer_stop(&w->live.beat_timer);
     uv_timer_stop(&w->live.look_timer);
+    if (w->settled_all)
+        hand_leave(w);
     store_cmd_drop_owner(&cmd, &w->globals, &w->inc, RECOVER_ANY_COUNTER);
     /* We must know that nothing lies under our tokens; nothing can if none was ever drawn. */
     bool known = w->synced || w->next_seq == 1;

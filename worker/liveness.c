@@ -141,16 +141,24 @@ static void send_beat(struct worker *w)
     buf_done(&cmd);
 }
 
+static enum store_owner owner_of(const struct observe_peer *p)
+{
+    if (p->counter != OBSERVE_ABSENT || p->named == OWNER_SILENT)
+        return OWNER_SILENT;
+    return p->named == OWNER_DIED ? OWNER_BURIED : OWNER_LEFT;
+}
+
 static void find_dead(struct worker *w)
 {
     int index = 0;
     const struct observe_peer *p;
     while ((p = observe_dead(&w->live.observe, &index, w->cfg.dead_after_ms)) != NULL)
         if (!recover_under_way(w, &p->inc)) {
-            log_msg(LOG_WARN, "a worker is silent, its jobs are taken over",
+            log_msg(p->counter == OBSERVE_ABSENT ? LOG_DEBUG : LOG_WARN,
+                    "a worker is silent, its jobs are taken over",
                     KV_STR("incarnation", p->inc.hex), KV_INT("silent_ms", p->still_ms));
             CRASH_POINT("recover.silent");
-            recover_start(w, &p->inc, NULL, p->counter, NULL, NULL);
+            recover_start(w, &p->inc, NULL, p->counter, owner_of(p), NULL, NULL);
         }
 }
 

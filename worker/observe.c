@@ -42,10 +42,16 @@ static struct observe_peer *add(struct observe *o, const struct incarnation *inc
     return p;
 }
 
-void observe_unlisted(struct observe *o, const struct incarnation *inc)
+void observe_unlisted(struct observe *o, const struct incarnation *inc, enum store_owner named)
 {
-    if (find(o, inc) == NULL)
-        (void)add(o, inc, OBSERVE_ABSENT);
+    struct observe_peer *p = find(o, inc);
+    if (p == NULL)
+        p = add(o, inc, OBSERVE_ABSENT);
+    if (p == NULL || named <= p->named)
+        return;
+    p->named = named;
+    if (p->counter == OBSERVE_ABSENT)
+        p->still_ms = CHANGED;
 }
 
 void observe_begin(struct observe *o)

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/token.h"
+#include "common/store.h"
 
 enum {
     OBSERVE_ABSENT = -1, /* counter of one that is not listed */
@@ -27,6 +27,7 @@ struct observe_peer {
     int64_t counter; /* OBSERVE_ABSENT or what it was */
     int64_t still_ms; /* healthy observation since it last changed */
     bool seen; /* in the look being taken */
+    enum store_owner named; /* as the owner of a hand: OWNER_WAITS, OWNER_DIED; else OWNER_SILENT */
 };
 
 struct observe {
@@ -39,8 +40,10 @@ void observe_init(struct observe *o);
 void observe_done(struct observe *o);
 /* Something was not healthy: all windows start anew. */
 void observe_gap(struct observe *o);
-/* Tokens of `inc` were found: watch it, if the last look did not list it. */
-void observe_unlisted(struct observe *o, const struct incarnation *inc);
+/* Tokens of `inc` were found (OWNER_SILENT), or its name among the owners of hands (OWNER_WAITS,
+ * OWNER_DIED): watch it, if the last look did not list it.  From when it is first found named so its
+ * silence counts anew: it may have died only then. */
+void observe_unlisted(struct observe *o, const struct incarnation *inc, enum store_owner named);
 
 /* One look: observe_begin(), observe_see() for each listed worker but ourselves, observe_end(). */
 void observe_begin(struct observe *o);

@@ -29,6 +29,11 @@ struct queue {
     int credit; /* smooth weighted round robin */
     int64_t job_us; /* what a job of this queue lasts, estimated; 0 = unknown */
     struct waiter *waiter; /* its waiting connection; NULL = none */
+    bool hand_doubtful; /* something may lie in our hand that is not wanted or not known of */
+    bool hand_letting; /* it is being let go */
+    bool hand_refused; /* that is refused here: no wait */
+    bool hand_named; /* others find it */
+    int hand_holds; /* brought by waits and not in `run` yet */
     int64_t due_mono_ms[2]; /* when to look at :scheduled and :retry next */
     bool due_under_way[2];
     int64_t due_next_in_ms[2]; /* as last answered: -1 = empty, -2 = not known yet */

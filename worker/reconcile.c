@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "worker/claim.h"
+#include "worker/hand.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
 #include "worker/liveness.h"
@@ -92,11 +93,17 @@ static void check_lost(void *arg, struct claim *c)
 {
     struct lost_pass *p = arg;
     struct worker *w = p->worker;
-    if (c->once || c->answered_round >= p->rc->round || c->seen_round == p->rc->round || c->lost)
+    if (c->once || c->hold != HOLD_NONE || c->answered_round >= p->rc->round ||
+        c->seen_round == p->rc->round || c->lost)
         return;
     if (!queue_open(c->queue, mono_ms()) && !c->queue->retired)
         return; /* its `run` could not be read */
     p->rc->lost++;
+    reconcile_claim_lost(w, c, p->rc->same_server);
+}
+
+void reconcile_claim_lost(struct worker *w, struct claim *c, bool same_server)
+{
     CRASH_POINT("reconcile.lost");
     c->lost = true;
     switch (c->state) {
@@ -107,7 +114,7 @@ static void check_lost(void *arg, struct claim *c)
         settle_lost(w, c);
         return;
     case CLAIM_SENT:
-        if (p->rc->same_server && c->list != NULL && c->list->first == c) {
+        if (same_server && c->list != NULL && c->list->first == c) {
             struct runner *r = w->pool.runners[c->block];
             r->lost_kill = true;
             runner_stop_job(r);
@@ -134,6 +141,7 @@ static void finish(struct reconcile *rc)
     w->reconcile_mono_ms = mono_ms() + (again ? UNSURE_MS : RECONCILE_EVERY_MS);
     bool first = !w->synced;
     w->synced = true;
+    hand_reconciled(w);
     CRASH_POINT("reconcile.done");
     liveness_synced(w);
     if (first) {
@@ -320,6 +328,7 @@ void reconcile_start(struct worker *w)
     w->reconcile = rc;
     CRASH_POINT("reconcile.begun");
     kill_old_connections(rc);
+    hand_hold_again(w);
     if (w->reconcile == rc)
         scan_next(rc);
 }

@@ -10,8 +10,10 @@
 #ifndef BL_WORKER_RECONCILE_H
 #define BL_WORKER_RECONCILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+struct claim;
 struct worker;
 
 enum { RECONCILE_EVERY_MS = 30000 };
@@ -29,6 +31,9 @@ void reconcile_soon(struct worker *w);
 int64_t reconcile_due(struct worker *w, int64_t now_mono_ms);
 /* The connection is gone: the round under way is void. */
 void reconcile_abort(struct worker *w);
+/* The token of `c` is not ours any more: on the same server its handler is stopped, else it finishes
+ * and its outcome is dropped. */
+void reconcile_claim_lost(struct worker *w, struct claim *c, bool same_server);
 /* Somebody else uses our incarnation: stop the handlers, settle nothing, end. */
 void reconcile_we_are_a_clone(struct worker *w);
 

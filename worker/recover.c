@@ -15,13 +15,17 @@
 #include "worker/settle.h"
 #include "worker/worker.h"
 
-enum { PAGE_TOKENS = 16, AGAIN_MS = 1000, AUDIT_MS = 30000 };
+enum { PAGE_TOKENS = 16, AGAIN_MS = 1000, REFUSED_AGAIN_MS = 5000, AUDIT_MS = 30000 };
 
 struct recovery {
     struct worker *worker;
     struct incarnation inc;
     struct slots *journal; /* NULL = silence alone speaks */
     int64_t counter;
+    enum store_owner owner; /* what its hands tell */
+    bool let_go; /* was asked for, in the queue being read */
+    bool
+        refused; /* by a queue of this pass: what may lie in that hand keeps the owner's name here */
     void (*on_done)(struct worker *w, void *arg);
     void *arg;
     struct store_queue *queues; /* ours and those the journal names; owned */
@@ -90,18 +94,20 @@ static void add_queue(struct recovery *r, const char *prefix, const char *name, 
 }
 
 void recover_start(struct worker *w, const struct incarnation *inc, struct slots *journal,
-                   int64_t counter, void (*on_done)(struct worker *w, void *arg), void *arg)
+                   int64_t counter, enum store_owner owner,
+                   void (*on_done)(struct worker *w, void *arg), void *arg)
 {
     struct recovery *r = xcalloc(1, sizeof *r);
     r->worker = w;
     r->inc = *inc;
     r->journal = journal;
     r->counter = counter;
+    r->owner = owner;
     r->on_done = on_done;
     r->arg = arg;
     buf_init(&r->cursor);
-    for (int i = 0; i < w->queue_count; i++)
-        if (w->queues[i]->delivery == DELIVERY_AT_LEAST_ONCE)
+    for (int i = 0; i < w->queue_count; i++) /* of any delivery: it may have had another */
+        if (!knows_list(r, w->queues[i]->keys.list))
             add_queue(r, "", w->queues[i]->keys.name, w->queues[i]->keys.list);
     for (uint32_t i = 0; journal != NULL && i < slots_header(journal)->queue_count; i++) {
         const char *list = slots_queue_key(journal, i);
@@ -221,6 +227,15 @@ static void on_settled(void *arg, const struct redisReply *reply)
         scan(r);
 }
 
+/* Something of the queue being read may wait now. */
+static void wake_queue(struct recovery *r)
+{
+    struct worker *w = r->worker;
+    for (int i = 0; i < w->queue_count; i++)
+        if (strcmp(w->queues[i]->keys.list, r->queues[r->queue].list) == 0)
+            w->queues[i]->maybe = true;
+}
+
 /* Decides about one record of the dead worker as a live one would, and settles it. */
 static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
 {
@@ -260,9 +275,7 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
                        buf_span(&c->record));
     CRASH_POINT("recover.settling");
     (void)ask(r, &cmd, on_settled); /* a failure pauses the recovery */
-    for (int i = 0; i < w->queue_count; i++)
-        if (strcmp(w->queues[i]->keys.list, r->queues[r->queue].list) == 0)
-            w->queues[i]->maybe = true;
+    wake_queue(r);
     buf_done(&cmd);
     claims_done(&one);
 }
@@ -290,8 +303,9 @@ static void on_dropped(void *arg, const struct redisReply *reply)
         return;
     CRASH_POINT("recover.dropped");
     struct worker *w = r->worker;
-    log_msg(LOG_INFO, "a dead worker's jobs were taken over", KV_STR("incarnation", r->inc.hex),
-            KV_INT("jobs", r->settled));
+    bool quiet = r->settled == 0 && r->counter == OBSERVE_ABSENT;
+    log_msg(quiet ? LOG_DEBUG : LOG_INFO, "a dead worker's jobs were taken over",
+            KV_STR("incarnation", r->inc.hex), KV_INT("jobs", r->settled));
     observe_forget(&w->live.observe, &r->inc);
     outbox_all_soon(w); /* it may have left something there */
     schedule_due_soon(w); /* what it would have looked at, and what we settled as to be retried */
@@ -327,6 +341,47 @@ static void on_counter(void *arg, const struct redisReply *reply)
     if (!goes_on(r, reply))
         return;
     r->alive = store_read_counter(reply, &counter, NULL) < 0 || counter != r->counter;
+}
+
+/* Refused by a key of another type, or a right that is missing, it holds up no other queue. */
+static bool is_refused(enum store_answer answer)
+{
+    return answer == STORE_WRONGTYPE || answer == STORE_DENIED || answer == STORE_ERROR;
+}
+
+static void on_let_go(void *arg, const struct redisReply *reply)
+{
+    struct recovery *r = arg;
+    struct err err = {0};
+    int64_t n = 0;
+    if (!r->stopped && !r->waiting && is_refused(store_classify(reply, &err))) {
+        log_msg(LOG_WARN, "a dead worker's hand cannot be looked after, again in 5 s",
+                KV_STR("incarnation", r->inc.hex), KV_STR("queue", r->queues[r->queue].name),
+                KV_STR("error", err.text));
+        r->unanswered--;
+        r->refused = true;
+        scan(r);
+        return;
+    }
+    if (!goes_on(r, reply))
+        return;
+    if (store_read_count(reply, &n, NULL) == 0 && n > 0) {
+        r->settled += n;
+        r->found = true;
+        wake_queue(r);
+    }
+    CRASH_POINT("recover.let-go");
+    scan(r);
+}
+
+/* What the dead worker's last wait brought, if it is not in `run`. */
+static void let_go(struct recovery *r)
+{
+    struct buf cmd = BUF_INIT;
+    r->let_go = true;
+    store_cmd_let_go(&cmd, &r->queues[r->queue], &r->inc, r->owner);
+    (void)ask(r, &cmd, on_let_go); /* a failure pauses the recovery */
+    buf_done(&cmd);
 }
 
 static void on_page(void *arg, const struct redisReply *reply)
@@ -385,8 +440,12 @@ static void scan(struct recovery *r)
         buf_done(&cmd);
         return;
     }
+    if (r->last_page && !r->let_go) {
+        let_go(r);
+        return;
+    }
     if (r->last_page) {
-        r->last_page = false;
+        r->last_page = r->let_go = false;
         r->queue++;
         buf_clear(&r->cursor);
         buf_add_char(&r->cursor, '0');
@@ -404,6 +463,8 @@ static void scan(struct recovery *r)
         store_cmd_scan(&cmd, &r->queues[r->queue], &r->inc, buf_span(&r->cursor));
         if (!r->waiting)
             (void)ask(r, &cmd, on_page);
+    } else if (r->refused) {
+        pause_recovery(r, REFUSED_AGAIN_MS);
     } else {
         drop_owner(r);
     }
@@ -425,7 +486,7 @@ int64_t recover_run(struct worker *w, int64_t now_mono_ms)
         }
         r->waiting = false;
         r->queue = 0;
-        r->found = r->last_page = false;
+        r->found = r->last_page = r->let_go = r->refused = false;
         r->token_count = 0;
         buf_clear(&r->cursor);
         buf_add_char(&r->cursor, '0');
@@ -445,7 +506,19 @@ void recover_stop(struct worker *w)
     }
 }
 
-/* ---- tokens of owners that nobody lists ---------------------------------------------------- */
+/* ---- tokens and hands of owners that nobody lists ------------------------------------------ */
+
+static void on_audit_hands(void *arg, const struct redisReply *reply)
+{
+    struct worker *w = arg;
+    struct incarnation inc;
+    enum store_owner owner;
+    if (store_classify(reply, NULL) != STORE_OK)
+        return; /* the next audit reads it again */
+    for (size_t i = 0; i < reply->elements / 2; i++)
+        if (store_read_hand(reply, i, &inc, &owner) && !incarnation_equal(&inc, &w->inc))
+            observe_unlisted(&w->live.observe, &inc, owner);
+}
 
 static void on_audit_page(void *arg, const struct redisReply *reply)
 {
@@ -459,7 +532,7 @@ static void on_audit_page(void *arg, const struct redisReply *reply)
         uint64_t seq;
         struct span token = {page.tokens[i]->str, (size_t)page.tokens[i]->len};
         if (token_parse(token, &inc, &seq) && !incarnation_equal(&inc, &w->inc))
-            observe_unlisted(&w->live.observe, &inc);
+            observe_unlisted(&w->live.observe, &inc, OWNER_SILENT);
     }
     if (page.cursor.len == 1 && page.cursor.ptr[0] == '0')
         return;
@@ -477,12 +550,14 @@ int64_t recover_audit(struct worker *w, int64_t now_mono_ms)
         return w->audit_mono_ms;
     w->audit_mono_ms = now_mono_ms + AUDIT_MS;
     struct buf cmd = BUF_INIT;
-    for (int i = 0; i < w->queue_count; i++) {
-        if (w->queues[i]->delivery == DELIVERY_AT_MOST_ONCE)
-            continue;
+    for (int i = 0; i < w->queue_count; i++) { /* of any delivery, see recover_start() */
         buf_clear(&cmd);
         store_cmd_scan(&cmd, &w->queues[i]->keys, NULL, SPAN_OF_STR("0"));
         if (redis_link_send(w->main, buf_span(&cmd), on_audit_page, w->queues[i]) < 0)
+            break;
+        buf_clear(&cmd);
+        store_cmd_hands(&cmd, &w->queues[i]->keys);
+        if (redis_link_send(w->main, buf_span(&cmd), on_audit_hands, w) < 0)
             break;
     }
     buf_done(&cmd);

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/slots.h"
-#include "common/token.h"
+#include "common/store.h"
 
 struct worker;
 struct recovery;
@@ -23,10 +23,11 @@ struct recovery;
 enum { RECOVER_ANY_COUNTER = -2 };
 
 /* Begins.  `journal` (takes; NULL = none) is unmapped at the end.  `counter` is the one it stood
- * still at, -1 = not listed.  `on_done(w, arg)` is called once, when nothing is left; it may be
- * NULL.  Goes on by itself over disconnects. */
+ * still at, -1 = not listed; `owner` says what becomes of its name in `hands`.  `on_done(w, arg)` is
+ * called once, when nothing is left; it may be NULL.  Goes on by itself over disconnects. */
 void recover_start(struct worker *w, const struct incarnation *inc, struct slots *journal,
-                   int64_t counter, void (*on_done)(struct worker *w, void *arg), void *arg);
+                   int64_t counter, enum store_owner owner,
+                   void (*on_done)(struct worker *w, void *arg), void *arg);
 bool recover_under_way(const struct worker *w, const struct incarnation *inc);
 /* Starts or continues what waits; returns when to look again, mono ms. */
 int64_t recover_run(struct worker *w, int64_t now_mono_ms);

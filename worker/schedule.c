@@ -131,7 +131,7 @@ static bool take_parked(struct worker *w, struct queue *q, struct span bytes, in
     struct unpark *u = xmalloc(sizeof *u);
     struct buf cmd = BUF_INIT;
     *u = (struct unpark){.worker = w, .bytes = xmemdup(bytes.ptr, bytes.len), .len = bytes.len};
-    u->request = request_open(w, q, 1, false);
+    u->request = request_open(w, q, 1);
     CRASH_POINT("unpark.before-send");
     store_cmd_unpark(&cmd, &q->keys, &w->inc, u->request->first_seq, bytes, index);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_unparked, u);

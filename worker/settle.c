@@ -211,6 +211,13 @@ void settle_claim(struct worker *w, struct claim *c, const struct ending *e)
         settle_forget(w, c); /* Redis knows nothing of it */
         return;
     }
+    claim_list_remove(c);
+    if (c->hold == HOLD_NONE)
+        settle_send(w, c);
+}
+
+void settle_send(struct worker *w, struct claim *c)
+{
     claim_list_append(&w->settle.to_send, c);
     worker_wake(w);
 }

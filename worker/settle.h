@@ -17,6 +17,8 @@ struct store_queue;
 
 /* Decides what follows and queues it.  The claim leaves whatever list it was in. */
 void settle_claim(struct worker *w, struct claim *c, const struct ending *e);
+/* Its end is decided, and its token lies in `run`: goes to Redis with the next turn. */
+void settle_send(struct worker *w, struct claim *c);
 /* Its token is not ours any more, or it was settled unseen: forget it. */
 void settle_forget(struct worker *w, struct claim *c);
 /* The same for one whose end was decided, while its claim is nobody's or another's by now. */

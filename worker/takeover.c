@@ -157,7 +157,7 @@ int64_t takeover_run(struct worker *w, int64_t now_mono_ms)
         t->recovering = true;
         struct slots *journal = t->journal;
         t->journal = NULL;
-        recover_start(w, &t->inc, journal, RECOVER_ANY_COUNTER, on_recovered, t);
+        recover_start(w, &t->inc, journal, RECOVER_ANY_COUNTER, OWNER_DIED, on_recovered, t);
     }
     return next;
 }

@@ -7,17 +7,22 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
-#include "worker/claim.h"
 #include "worker/dispatch.h"
+#include "worker/hand.h"
 #include "worker/link.h"
 #include "worker/reconcile.h"
-#include "worker/settle.h"
 #include "worker/worker.h"
+
+enum {
+    RECORD_KEPT_BYTES = 65536, /* of the buffer, between two waits */
+    WAIT_PAUSED_LOOK_MS = 1000,
+    WAIT_AWAY_LOOK_MS = 100,
+};
 
 enum waiter_state {
     WAITER_CONNECTING = 0,
     WAITER_IDLE,
-    WAITER_WAITING, /* peek and claim are written */
+    WAITER_WAITING, /* a wait is written */
 };
 
 struct waiter {
@@ -25,39 +30,88 @@ struct waiter {
     struct redis_link *link;
     enum waiter_state state;
     bool sweeping; /* BLMOVE is refused here: look every WAIT_SWEEP_MS */
-    int64_t client_id; /* of the connection whose claim is not answered */
-    struct request *request;
+    int64_t client_id; /* of the connection whose wait is not answered */
+    bool brought; /* the wait has brought a record ... */
+    struct buf record; /* ... a copy of which this is */
 };
 
-static void on_peeked(void *arg, const struct redisReply *reply)
+/* What is needed to wait is refused here, until the connection is another. */
+static void note_refusal(struct waiter *wt, enum store_answer answer, const struct err *err)
+{
+    if (wt->sweeping || (answer != STORE_OOM && answer != STORE_DENIED && answer != STORE_ERROR))
+        return;
+    wt->sweeping = true;
+    log_msg(LOG_WARN, "no blocking wait on this queue; looking every 250 ms",
+            KV_STR("queue", wt->queue->keys.name), KV_STR("error", err->text));
+}
+
+static void on_waited(void *arg, const struct redisReply *reply)
 {
     struct waiter *wt = arg;
     struct err err = {0};
     enum store_answer answer = store_classify(reply, &err);
-    if (answer == STORE_OK || answer == STORE_GONE)
-        return; /* the claim written with it says the rest */
-    bool unblocked = strncmp(err.text, "UNBLOCKED", 9) == 0;
-    if (!unblocked && !wt->sweeping) {
-        wt->sweeping = answer == STORE_OOM || answer == STORE_DENIED || answer == STORE_ERROR;
-        if (wt->sweeping)
-            log_msg(LOG_WARN, "no blocking wait on this queue; looking every 250 ms",
-                    KV_STR("queue", wt->queue->keys.name), KV_STR("error", err.text));
+    if (answer == STORE_GONE)
+        return; /* so is what was written with it */
+    if (answer == STORE_OK) {
+        wt->brought = reply->type == REDIS_REPLY_STRING;
+        buf_clear(&wt->record);
+        if (wt->brought)
+            buf_add(&wt->record, reply->str, (size_t)reply->len);
+        return;
     }
+    if (answer == STORE_WRONGTYPE) { /* of the list or the hand: a claim or let_go says which */
+        wt->queue->maybe = true;
+        hand_doubt(wt->queue);
+        return;
+    }
+    if (strncmp(err.text, "UNBLOCKED", 9) == 0)
+        return;
+    if (answer == STORE_AWAY || answer == STORE_MOVED)
+        wt->queue->blocked_until_mono_ms = mono_ms() + WAIT_AWAY_LOOK_MS;
+    note_refusal(wt, answer, &err);
 }
 
-static void on_wait_claimed(void *arg, const struct redisReply *reply)
+/* A record lies in our hand: run it, unless nobody can or the queue is paused by now. */
+static void take(struct worker *w, struct waiter *wt, enum store_answer answer, int64_t paused)
+{
+    struct queue *q = wt->queue;
+    bool wanted = answer == STORE_OK && paused == 0 && worker_claiming(w) && !q->retired &&
+                  dispatch_idle_runners(w) > w->ready.count;
+    if (wanted) {
+        hand_take(w, q, buf_span(&wt->record));
+        return;
+    }
+    hand_doubt(q);
+    q->maybe = true;
+    if (paused != 0)
+        q->blocked_until_mono_ms = mono_ms() + WAIT_PAUSED_LOOK_MS;
+}
+
+/* The answer to what was written behind the wait: is the queue paused? */
+static void on_paused(void *arg, const struct redisReply *reply)
 {
     struct waiter *wt = arg;
-    struct request *r = wt->request;
-    wt->request = NULL;
-    if (reply == NULL) {
-        /* The claim may run yet, on the server: the connection is killed before anything else. */
-        reconcile_connection_died(r->worker, wt->client_id);
+    struct worker *w = wt->queue->worker;
+    int64_t paused = 0;
+    struct err err = {0};
+    enum store_answer answer = store_classify(reply, &err);
+    if (answer == STORE_OK && store_read_count(reply, &paused, &err) < 0)
+        answer = STORE_ERROR;
+    CRASH_POINT("wait.answered");
+    if (answer == STORE_GONE) {
+        /* The wait may end yet, on the server: the connection is killed before anything else. */
+        hand_doubt(wt->queue);
+        reconcile_connection_died(w, wt->client_id);
     } else {
-        CRASH_POINT("wait.answered");
         wt->state = WAITER_IDLE;
+        note_refusal(wt, answer, &err);
+        if (wt->brought)
+            take(w, wt, answer, paused);
     }
-    claim_answer(r, reply);
+    wt->brought = false;
+    buf_clear(&wt->record);
+    buf_trim(&wt->record, RECORD_KEPT_BYTES);
+    worker_wake(w);
 }
 
 static void on_ready(void *arg, const struct store_info *info)
@@ -87,12 +141,14 @@ static struct waiter *waiter_new(struct worker *w, struct queue *q)
     cfg.reply_timeout_ms = w->cfg.redis.reply_timeout_ms;
     wt->link = redis_link_new(w->loop, &cfg, &events, wt);
     q->waiter = wt;
+    buf_init(&wt->record);
+    hand_doubt(q); /* named before the first wait */
     redis_link_start(wt->link);
     return wt;
 }
 
-/* Well below dead_after: the claim of a worker that froze while waiting is to fire, if at all, before
- * its jobs are given to others. */
+/* Well below dead_after: the wait of a worker that froze is to bring something, if at all, before its
+ * hand is let go by others. */
 static int wait_seconds(const struct worker *w)
 {
     int64_t s = w->cfg.dead_after_ms * 2 / 5 / 1000;
@@ -102,27 +158,20 @@ static int wait_seconds(const struct worker *w)
 static void begin(struct worker *w, struct waiter *wt)
 {
     struct queue *q = wt->queue;
-    struct buf cmd = BUF_INIT;
+    struct buf wait = BUF_INIT, paused = BUF_INIT;
     int seconds = wait_seconds(w);
-    store_cmd_peek(&cmd, &q->keys, seconds);
-    if (redis_link_send_blocking(wt->link, buf_span(&cmd), seconds * 1000, on_peeked, wt) < 0) {
-        buf_done(&cmd);
-        return;
-    }
-    buf_clear(&cmd);
-    struct request *r = request_open(w, q, 1, true);
-    store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, 1, STORE_CLAIM_MAX_BYTES);
-    wt->request = r;
-    wt->state = WAITER_WAITING;
+    store_cmd_wait(&wait, &q->keys, &w->inc, seconds);
+    store_cmd_is_paused(&paused, &q->keys);
     wt->client_id = redis_link_client_id(wt->link);
-    if (redis_link_send_blocking(wt->link, buf_span(&cmd), seconds * 1000, on_wait_claimed, wt) <
-        0) {
-        wt->request = NULL;
-        wt->state = WAITER_CONNECTING;
-        request_close(r);
+    if (redis_link_send_blocking(wt->link, buf_span(&wait), seconds * 1000, on_waited, wt) == 0) {
+        wt->state = WAITER_WAITING;
+        if (redis_link_send_blocking(wt->link, buf_span(&paused), seconds * 1000, on_paused, wt) <
+            0)
+            BUG("a connection that took the wait did not take what follows it");
     }
     CRASH_POINT("wait.sent");
-    buf_done(&cmd);
+    buf_done(&wait);
+    buf_done(&paused);
 }
 
 /* Do we belong to the WAIT_PEEKERS workers that peek at this queue?  Each ranks itself by hashing
@@ -156,7 +205,8 @@ void wait_run(struct worker *w)
         if (q->maybe || !queue_open(q, now) || !among_peekers(w, q))
             continue;
         struct waiter *wt = q->waiter != NULL ? q->waiter : waiter_new(w, q);
-        if (wt->state == WAITER_IDLE && !wt->sweeping && redis_link_state(wt->link) == LINK_READY)
+        if (wt->state == WAITER_IDLE && !wt->sweeping && hand_ready(q) &&
+            redis_link_state(wt->link) == LINK_READY)
             begin(w, wt);
     }
 }
@@ -164,7 +214,8 @@ void wait_run(struct worker *w)
 /* Is this one of those that nobody wakes us for?  `nth` counts the queues that could be waited for. */
 static bool is_swept(const struct worker *w, const struct queue *q, int nth)
 {
-    return nth >= WAIT_MAX || (q->waiter != NULL && q->waiter->sweeping) || !among_peekers(w, q);
+    return nth >= WAIT_MAX || (q->waiter != NULL && q->waiter->sweeping) || q->hand_refused ||
+           !among_peekers(w, q);
 }
 
 /* Marks them all: in a claim of each it shows which one has something. */
@@ -230,30 +281,34 @@ void wait_stop(struct worker *w)
 {
     struct buf cmd = BUF_INIT;
     for (int i = 0; i < w->queue_count; i++) {
-        struct waiter *wt = w->queues[i]->waiter;
-        if (wt == NULL || wt->state != WAITER_WAITING)
+        if (!wait_under_way(w->queues[i]))
             continue;
         buf_clear(&cmd);
-        store_cmd_client_unblock(&cmd, wt->client_id);
+        store_cmd_client_unblock(&cmd, w->queues[i]->waiter->client_id);
         if (redis_link_send(w->main, buf_span(&cmd), on_unblocked, NULL) < 0)
             break;
     }
     buf_done(&cmd);
 }
 
+bool wait_under_way(const struct queue *q)
+{
+    return q->waiter != NULL && q->waiter->state == WAITER_WAITING;
+}
+
 bool wait_idle(const struct worker *w)
 {
-    for (int i = 0; i < w->queue_count; i++) {
-        const struct waiter *wt = w->queues[i]->waiter;
-        if (wt != NULL && wt->state == WAITER_WAITING)
+    for (int i = 0; i < w->queue_count; i++)
+        if (wait_under_way(w->queues[i]))
             return false;
-    }
     return true;
 }
 
 static void on_link_closed(void *arg)
 {
-    free(arg);
+    struct waiter *wt = arg;
+    buf_done(&wt->record);
+    free(wt);
 }
 
 void wait_close(struct queue *q)

@@ -46,7 +46,6 @@ struct request {
     struct queue *queue;
     uint64_t first_seq;
     int count;
-    bool from_wait;
     struct request *next;
 };
 

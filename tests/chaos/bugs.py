@@ -30,6 +30,10 @@ def trap(name):
     return "trap: " + name, ["tests/chaos/traps.py", "Traps." + name]
 
 
+def hand(name):
+    return "hand: " + name, ["tests/integration/test_hand.py", "Hand." + name]
+
+
 def cuts(session):
     return "byte cuts: " + session, ["tests/chaos/bytecuts.py", "--stride", "41", "--jobs", "8",
                                      "--only", session]
@@ -104,8 +108,8 @@ BUGS = {
         [("common/lua/claim.lua", "redis.call('HSET', KEYS[2], unpack(fields))\n", ""),
          ("common/lua/claim.lua", "redis.call('HSETNX', KEYS[2], token, record) == 1", "true"),
          ("worker/claim.c", WORKER_H, INCLUDE_STATS),
-         ("worker/claim.c", "        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);\n",
-          REGISTER + "        struct claim *c = intake(w, q, first + (uint64_t)i, bytes);\n"),
+         ("worker/claim.c", "        (void)intake(w, q, first + (uint64_t)i, bytes);\n",
+          REGISTER + "        (void)intake(w, q, first + (uint64_t)i, bytes);\n"),
          ("worker/claim.c", "#include <stdlib.h>\n", "#include <stdlib.h>\n#include <string.h>\n")],
         [cuts("done"), chaos("wire")]),
     "acknowledged before it runs": (
@@ -128,8 +132,8 @@ BUGS = {
           "there: never reuse it */\n", "        (void)0;\n")],
         [cuts("three"), chaos("wire")]),
     "no reconcile": (
-        [("worker/reconcile.c", "    if (c->once || c->answered_round",
-          "    if (w != NULL || c->once || c->answered_round"),
+        [("worker/reconcile.c", "    if (c->once || c->hold",
+          "    if (w != NULL || c->once || c->hold"),
          ("worker/reconcile.c", "    if (request_covers(w, seq))\n        return;\n",
           "    if (w != NULL)\n        return;\n")],
         [cuts("done"), chaos("wire")]),
@@ -176,6 +180,28 @@ BUGS = {
         [("worker/runner/main.c", "r->config.dead_after_ms * 3 / 5", "6000")],
         [("fencing: slow beat", ["tests/chaos/fencing.py",
                                  "Long.test_a_slow_beat_hinders_no_job"])]),
+    "settled before it lies in run": (
+        [("worker/settle.c", "    if (c->hold == HOLD_NONE)\n        settle_send(w, c);\n",
+          "    settle_send(w, c);\n"),
+         ("worker/hand.c", "    if (c->state == CLAIM_SETTLING)\n        settle_send(w, c);\n", "")],
+        [hand("test_scripts_are_forgotten_between_two_jobs")]),
+    "a hand is let go while it may be filled": (
+        [("worker/hand.c", " || wait_under_way(a)", "")],
+        [hand("test_nothing_is_let_go_while_a_wait_is_under_way"), cuts("three"), chaos("wire")]),
+    "a hand is forgotten when its wait breaks": (
+        [("worker/wait.c", "        hand_doubt(wt->queue);\n"
+          "        reconcile_connection_died(", "        reconcile_connection_died("),
+         ("worker/hand.c", "        q->hand_doubtful |= q->hand_named;\n", "")],
+        [hand("test_what_a_broken_wait_left_is_let_go_at_once"), cuts("done"), chaos("wire")]),
+    "a dead worker's hand is forgotten": (
+        [("worker/recover.c", "    if (r->last_page && !r->let_go) {\n        let_go(r);\n        return;\n    }\n",
+          "    (void)let_go;\n")],
+        [hand("test_a_killed_workers_hand_is_let_go_by_the_next_one")]),
+    "nobody looks for hands of owners unlisted": (
+        [("worker/recover.c", "        store_cmd_hands(&cmd, &w->queues[i]->keys);\n"
+          "        if (redis_link_send(w->main, buf_span(&cmd), on_audit_hands, w) < 0)\n"
+          "            break;\n", "        (void)on_audit_hands;\n")],
+        [hand("test_a_dead_owners_hand_that_is_named_is_let_go")]),
     "a thawed worker begins at once": (
         [("worker/dispatch.c", "    if (w->ready.first == NULL || liveness_doubtful(w) ||\n",
           "    if (w->ready.first == NULL ||\n")],

@@ -46,8 +46,13 @@ def read_places(client):
     found = collections.defaultdict(list)
     for l in LISTS:
         for what in ("waiting",) + COMPANIONS:
+            if what == "hands":
+                continue  # names
             for record in _records(client, l if what == "waiting" else companion(l, what)):
                 found[key_of(record)].append(Lying(what, record))
+        for hand in client.keys(companion(l, "hand:*")):
+            for record in _records(client, hand):
+                found[key_of(record)].append(Lying("hand", record))
     return found
 
 

@@ -18,12 +18,18 @@ from proxy import Proxy
 
 QUEUES = ("one", "two")
 LISTS = tuple("queue:" + name for name in QUEUES)
-COMPANIONS = ("run", "scheduled", "retry", "parked", "dead", "outbox")
+COMPANIONS = ("run", "scheduled", "retry", "parked", "dead", "outbox", "hands")
 USER, PASSWORD = "work", "secret"
 
 
-# Works with full memory too, which MULTI does not.
+# Works with full memory too, which MULTI does not.  ARGV: patterns of lists, which are added up.
 COUNT = """local sizes = {}
+for i, pattern in ipairs(ARGV) do
+  sizes[#KEYS + i] = 0
+  for _, key in ipairs(redis.call('KEYS', pattern)) do
+    sizes[#KEYS + i] = sizes[#KEYS + i] + redis.call('LLEN', key)
+  end
+end
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind == 'list' then sizes[i] = redis.call('LLEN', key)
@@ -181,8 +187,9 @@ class World:
         not count."""
         keys = [key for l in LISTS for key in
                 [l] + [companion(l, what) for what in ("run", "outbox", "retry", "scheduled")]]
-        counts = self.redis.client.eval(COUNT, len(keys), *keys)
-        return {key: n for key, n in zip(keys, counts) if n}
+        hands = [companion(l, "hand:*") for l in LISTS]
+        counts = self.redis.client.eval(COUNT, len(keys), *keys, *hands)
+        return {key: n for key, n in zip(keys + hands, counts) if n}
 
     def drain(self, guard=90):
         """Waits until nothing is left to do.  False, with the reason in `problems`, if it hangs."""

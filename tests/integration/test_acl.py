@@ -19,7 +19,8 @@ from ledger import Ledger
 
 QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
 PARKED, RETRY = "{queue:default}:parked", "{queue:default}:retry"
-SCHEDULED = "{queue:default}:scheduled"
+SCHEDULED, PAUSED = "{queue:default}:scheduled", "{queue:default}:paused"
+HAND, HANDS = "{queue:default}:hand:" + 32 * "0", "{queue:default}:hands"
 
 
 def documented():
@@ -146,6 +147,17 @@ class Acl(Case):
             self.assertEqual(json.loads(answer[1])["result"], result)
         self.assertEqual(json.loads(self.admin.get("{queue:default}:result:k"))["result"], 1)
 
+    def job_that_a_wait_brings_while_paused(self):
+        """It is let go, and done once the queue is resumed."""
+        waiting = lambda: [c for c in self.admin.client_list()
+                           if c["cmd"] == "blmove" and "b" in c["flags"]]
+        wait_until(lambda: len(waiting()) == 2, what="both queues to be waited on")
+        self.admin.set(PAUSED, "for a moment")
+        self.push('{"type":"noop"}')
+        wait_until(lambda: self.admin.llen(QUEUE) == 1, what="the job to be let go")
+        self.admin.delete(PAUSED)
+        wait_until(self.idle, what="the job to be done")
+
     def test_a_worker(self):
         self.admin.set("bucketline:workers", "of another type")
         self.begin()
@@ -155,6 +167,7 @@ class Acl(Case):
         one.write_config(handlers={"late": {"exec": ["/bin/true"]}})
         one.hup()
         wait_until(lambda: self.admin.llen(PARKED) == 0, what="one parked job run, one dead")
+        self.job_that_a_wait_brings_while_paused()
         # its connections die, with a job running
         self.ledger.push(self.server, 1, ms=1500)
         wait_until(self.ledger.began, what="the job to begin")
@@ -223,12 +236,16 @@ class Acl(Case):
                 self.assertRefused(user, *command)
         for command in (["LRANGE", QUEUE, "0", "-1"], ["RPOP", QUEUE], ["DEL", QUEUE],
                         ["LPUSH", DEAD, "x"], ["HGETALL", RUN], ["EVAL", "return 1", "0"],
+                        ["BLMOVE", QUEUE, HAND, "RIGHT", "LEFT", "1"], ["HGETALL", HANDS],
                         ["SCAN", "0"], ["LPUSH", "reply:x", "x"], ["CLIENT", "KILL", "ID", "1"]):
             self.assertRefused("producer", *command)
-        for command in (["DEL", QUEUE], ["SCAN", "0"], ["CONFIG", "SET", "maxmemory", "1"]):
+        for command in (["DEL", QUEUE], ["DEL", HAND], ["DEL", HANDS], ["SCAN", "0"],
+                        ["BLMOVE", QUEUE, "other", "RIGHT", "LEFT", "1"],
+                        ["CONFIG", "SET", "maxmemory", "1"]):
             self.assertRefused("worker", *command)
-        for command in (["RPOP", QUEUE], ["HSET", RUN, "a", "b"], ["BLMOVE", QUEUE, QUEUE, "RIGHT",
-                                                                   "RIGHT", "1"],
+        for command in (["RPOP", QUEUE], ["HSET", RUN, "a", "b"],
+                        ["BLMOVE", QUEUE, HAND, "RIGHT", "LEFT", "1"],
+                        ["LMOVE", HAND, QUEUE, "LEFT", "RIGHT"], ["HSET", HANDS, "x", "y"],
                         ["CLIENT", "KILL", "ID", "1"], ["ZADD", RETRY, "1", "x"]):
             self.assertRefused("jobctl", *command)
 

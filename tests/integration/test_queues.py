@@ -234,7 +234,10 @@ class WrongType(QueuesCase):
         self.ledger.push(self.server, 3, prefix="waits")
         self.ledger.pushed, waiting = [], self.ledger.pushed
         self.go_on()
-        self.assertEqual(self.client.llen("queue:default"), 3)
+        # One may have begun: what a wait brought stays in the worker's hand until it can be noted.
+        in_hand = sum(self.client.llen(key) for key in self.client.keys(self.key("hand:*")))
+        self.assertEqual(self.client.llen("queue:default") + in_hand, 3)
+        self.assertLessEqual(in_hand, 1)
         self.client.delete(self.key("run"))
         self.ledger.pushed += waiting
         self.all_run()

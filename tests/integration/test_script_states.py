@@ -16,8 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import redis as redis_py
 
 from bl import wait_until
-from scripts import (BYTES, DAY_MS, DEAD, INFO, LIST, MARK, ME, OUTBOX, PARKED, PAUSED, RESULT,
-                     RETRY, RUN, SCHEDULED, TARGET, WORKERS, ScriptCase, job, token)
+from scripts import (BYTES, DAY_MS, DEAD, HAND, HANDS, INFO, LIST, MARK, ME, OTHER, OUTBOX, PARKED,
+                     PAUSED, RESULT, RETRY, RUN, SCHEDULED, TARGET, WORKERS, ScriptCase, job, token)
 
 
 class Call:
@@ -52,8 +52,14 @@ CALLS = [
          [token(1), job("run"), job("next"), "", "", "", "0"], label=" of a failure"),
     Call("relay", [MARK, TARGET], [job("next"), "LPUSH", "100", "0"]),
     Call("trim", [RUN, DEAD], ["0"], ends=["dead", "dead2"]),
+    Call("hold", [RUN, HAND, LIST], [token(100), job("hand")]),
+    Call("hold", [RUN, HAND, LIST], [token(1), job("run")], label=" again"),
+    Call("hold", [RUN, HAND, LIST], [token(100), job("no")], label=" of what is not there"),
+    Call("let_go", [RUN, HAND, LIST, HANDS], [ME, "", ""]),
+    Call("let_go", [RUN, HAND, LIST, HANDS], [ME, "", "waits"], label=" for good"),
+    Call("let_go", [RUN, HAND, LIST, HANDS], [OTHER, "waits", ""], label=" before a wait"),
 ]
-JOBS = ["wait", "wait2", "run", "run2", "retry", "later", "dead", "dead2", "parked"]
+JOBS = ["wait", "wait2", "run", "run2", "retry", "later", "dead", "dead2", "parked", "hand", "hand2"]
 KINDS = {
     "string": lambda r, key: r.set(key, "x"),
     "list": lambda r, key: r.lpush(key, "x"),
@@ -100,6 +106,8 @@ class Conservation(ScriptCase):
         r.zadd(SCHEDULED, {job("later"): 1})
         r.lpush(DEAD, job("dead"), job("dead2"))
         r.lpush(PARKED, job("parked"))
+        r.lpush(HAND, job("hand"), job("hand2"))
+        r.hset(HANDS, ME, "waits")
         r.hset(WORKERS, ME, 7)
         r.hset(INFO, ME, "{}")
 
@@ -140,6 +148,26 @@ class Conservation(ScriptCase):
         if isinstance(reply, str):
             self.assertEqual(before, self.dump(), "an error changed something")
         return reply
+
+    def test_every_script_is_tried(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        names = {name[:-len(".lua")] for name in os.listdir(os.path.join(here, "../../common/lua"))
+                 if name.endswith(".lua")}
+        self.assertEqual(names, {call.script for call in CALLS})
+
+    def test_any_key_of_another_type_is_told_when_a_hand_is_looked_into(self):
+        for call in CALLS:
+            if call.script not in ("hold", "let_go"):
+                continue
+            for wrong in call.keys:
+                if call.name == "hold again" and wrong == HAND:
+                    continue  # it is in `run`: the hand is not looked into
+                for kind in KINDS:
+                    if kind == {RUN: "hash", HANDS: "hash"}.get(wrong, "list"):
+                        continue
+                    with self.subTest(call.name, wrong=wrong, kind=kind):
+                        reply = self.attempt(call, "ok", wrong, kind)
+                        self.assertIn("WRONGTYPE", str(reply))
 
     def test_every_wrong_type_in_every_refusing_state(self):
         for call in CALLS:
@@ -198,7 +226,8 @@ class Walk(ScriptCase):
         name = rnd.choice(sorted(held)) if held and rnd.random() < 0.5 else \
             token(rnd.randrange(sequence + 2))
         record = held.get(name, rnd.choice(live) if live else job("none"))
-        verb = rnd.choice(["claim", "retry", "bury", "park", "back", "due", "take", "unpark", "ack"])
+        verb = rnd.choice(["claim", "retry", "bury", "park", "back", "due", "take", "unpark", "ack",
+                           "wait", "hold", "let go"])
         if verb == "claim":
             self.claim(first=sequence, count=rnd.randrange(1, 6), room=rnd.choice([1, 40, BYTES]))
         elif verb == "retry":
@@ -212,6 +241,18 @@ class Walk(ScriptCase):
         elif verb == "take":
             source = rnd.choice([DEAD, RETRY, PARKED])
             self.call("take", [RUN, source, LIST], [record, record, rnd.choice(["0", "-1"])])
+        elif verb == "wait":
+            self.client.lmove(LIST, HAND, "RIGHT", "LEFT")
+        elif verb == "hold":
+            brought = self.client.lindex(HAND, 0)
+            if brought is not None and rnd.random() < 0.7:
+                record = brought
+            if held.get(name, record) == record:
+                self.call("hold", [RUN, HAND, LIST], [name, record])
+            else:
+                self.refused("DUPTOKEN", "hold", [RUN, HAND, LIST], [name, record])
+        elif verb == "let go":
+            self.call("let_go", [RUN, HAND, LIST, HANDS], [ME, "", rnd.choice(["", "waits"])])
         elif verb == "unpark":
             self.call("take", [RUN, PARKED], [record, "", "0", token(sequence + 9)])
         elif self.client.hdel(RUN, name):

@@ -11,8 +11,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import redis as redis_py
 
-from scripts import (BYTES, DAY_MS, DEAD, INFO, LIST, MARK, ME, OTHER, OUTBOX, PARKED, PAUSED,
-                     RESULT, RETRY, RUN, SCHEDULED, TARGET, WORKERS, ScriptCase, job, token)
+from scripts import (BYTES, DAY_MS, DEAD, HAND, HANDS, INFO, LIST, MARK, ME, OTHER, OUTBOX, PARKED,
+                     PAUSED, RESULT, RETRY, RUN, SCHEDULED, TARGET, WORKERS, ScriptCase, job, token)
 
 
 # ---- claim ---------------------------------------------------------------------------------------
@@ -87,6 +87,151 @@ class Claim(ScriptCase):
         for i, uid in ((1, b"a"), (2, b"b")):
             self.call("retry", [RUN, RETRY], [token(i), 0, "1", b'{"uid":"%s"}' % uid])
         self.assertEqual(2, self.client.zcard(RETRY))
+
+
+# ---- the hand ------------------------------------------------------------------------------------
+
+
+class Hand(ScriptCase):
+    def push(self, *records):
+        for record in records:
+            self.client.lpush(LIST, record)
+
+    def wait(self):
+        return self.client.blmove(LIST, HAND, 1, "RIGHT", "LEFT")
+
+    def held(self):
+        """The hand, in the order in which its records were brought."""
+        return self.client.lrange(HAND, 0, -1)[::-1]
+
+    def hold(self, number, record):
+        return self.call("hold", [RUN, HAND, LIST], [token(number), record])
+
+    def let_go(self, says="", who=ME, goes=""):
+        return self.call("let_go", [RUN, HAND, LIST, HANDS], [who, says, goes])
+
+    def test_hold_takes_what_the_wait_brought(self):
+        self.push(job("1"), job("2"), job("3"))
+        self.assertEqual(2, self.hold(7, self.wait()))
+        self.assertEqual({RUN: {token(7): job("1")}, LIST: [job("3"), job("2")]}, self.dump())
+        self.assertEqual(1, self.hold(8, self.wait()))
+        self.assertEqual(0, self.hold(9, self.wait()))
+        self.assertEqual({RUN: {token(i): job(str(i - 6)) for i in (7, 8, 9)}}, self.dump())
+
+    def test_hold_answers_the_same_again_and_changes_nothing(self):
+        self.push(job("1"), job("2"), job("3"))
+        self.hold(7, self.wait())
+        second = self.wait()
+        before = self.dump()
+        self.assertEqual(1, self.hold(7, job("1")))
+        self.assertEqual(before, self.dump())
+        for record in (second, job("no"), ""):
+            self.refused("DUPTOKEN", "hold", [RUN, HAND, LIST], [token(7), record])
+            self.assertEqual(before, self.dump())
+
+    def test_hold_of_what_the_hand_does_not_hold_changes_nothing(self):
+        self.push(job("1"), job("2"), job("3"))
+        self.hold(7, self.wait())
+        self.wait()
+        before = self.dump()
+        # already in `run`, in the list only, nowhere, nearly the one in the hand, nothing
+        for record in (job("1"), job("3"), job("no"), job("2") + b" ", ""):
+            self.assertEqual(-1, self.hold(8, record))
+            self.assertEqual(before, self.dump())
+
+    def test_hold_with_an_empty_hand(self):
+        self.assertEqual(-1, self.hold(1, job("1")))
+        self.assertEqual({}, self.dump())
+
+    def test_fence_what_was_let_go_can_not_be_held(self):
+        self.push(job("1"))
+        record = self.wait()
+        self.assertEqual(1, self.let_go(who=OTHER, goes="waits"))
+        self.assertEqual(-1, self.hold(1, record))
+        self.assertEqual((0, 0, [record]), self.claim(first=1, owner=OTHER))
+        self.assertEqual(-1, self.hold(1, record))
+        self.assertEqual({RUN: {token(1, OTHER): record}}, self.dump())
+
+    def test_fence_what_is_held_is_not_let_go(self):
+        self.push(job("1"))
+        self.hold(1, self.wait())
+        self.assertEqual(0, self.let_go(goes="waits"))
+        self.assertEqual({RUN: {token(1): job("1")}}, self.dump())
+
+    def test_hold_takes_one_of_equal_records(self):
+        self.push(job("same"), job("other"), job("same"))
+        for _ in range(3):
+            self.wait()
+        self.assertEqual(0, self.hold(1, job("same")))
+        self.assertEqual([job("other"), job("same")], self.held())
+        self.assertEqual(0, self.hold(2, job("same")))
+        self.assertEqual([job("other")], self.held())
+        self.assertEqual({token(1): job("same"), token(2): job("same")}, self.client.hgetall(RUN))
+
+    def test_hold_finds_the_newest_16(self):
+        self.client.lpush(HAND, *(job(str(i)) for i in range(20)))
+        self.assertEqual(-1, self.hold(1, job("3")))
+        self.assertEqual([0, 0], [self.hold(2, job("4")), self.hold(3, job("19"))])
+        self.assertEqual({token(2): job("4"), token(3): job("19")}, self.client.hgetall(RUN))
+        self.assertEqual([job(str(i)) for i in range(20) if i not in (4, 19)], self.held())
+
+    def test_hold_records_of_any_bytes_and_none(self):
+        records = [b"", b"\x00\xff\r\n", b"-ERR no", b"5"]
+        self.push(*records)
+        for number, record in enumerate(records):
+            self.assertEqual(record, self.wait())
+            self.assertEqual(3 - number, self.hold(number, record))
+        self.assertEqual({RUN: {token(i): r for i, r in enumerate(records)}}, self.dump())
+
+    def test_let_go_keeps_the_order(self):
+        self.push(*(job(str(i)) for i in range(6)))
+        for _ in range(4):
+            self.wait()
+        self.assertEqual(4, self.let_go(""))
+        self.assertEqual([job(str(i)) for i in range(6)], self.waiting())
+        self.assertFalse(self.client.exists(HAND))
+        self.assertEqual(0, self.let_go(""))
+        self.assertEqual([job(str(i)) for i in range(6)], self.waiting())
+
+    def test_let_go_gives_an_empty_record_back(self):
+        self.push("", job("1"))
+        self.wait()
+        self.wait()
+        self.assertEqual(2, self.let_go(goes="waits"))
+        self.assertEqual({LIST: [job("1"), b""]}, self.dump())
+
+    def test_let_go_names_and_forgets_the_owner(self):
+        def named(says="", who=ME, goes=""):
+            self.assertEqual(0, self.let_go(says, who, goes))
+            return self.client.hgetall(HANDS)
+        self.assertEqual({}, named())
+        self.assertEqual({ME: b"waits"}, named("waits"))
+        self.assertEqual({ME: b"waits"}, named("waits"))
+        self.assertEqual({ME: b"waits", OTHER: b"waits"}, named("waits", OTHER))
+        self.assertEqual({ME: b"waits", OTHER: b"waits"}, named())
+        self.assertEqual({ME: b"waits", OTHER: b"waits"}, named(goes="died"))
+        self.assertEqual({OTHER: b"waits"}, named(goes="waits"))
+        self.assertEqual({OTHER: b"waits"}, named(goes="waits"))
+        self.assertEqual({OTHER: b"died"}, named("died", OTHER))
+        self.assertEqual({OTHER: b"died"}, named(who=OTHER, goes="waits"))
+        self.assertEqual({}, named(who=OTHER, goes="died"))
+        self.assertEqual({}, self.dump())
+
+    def test_let_go_names_nobody_whose_list_is_of_another_type(self):
+        """A wait there is refused: nothing of it would ever lie in the hand."""
+        self.client.set(LIST, "x")
+        self.refused("WRONGTYPE", "let_go", [RUN, HAND, LIST, HANDS], [ME, "waits", ""])
+        self.assertEqual({LIST: b"x"}, self.dump())
+
+    def test_let_go_is_bounded_and_a_hand_that_holds_something_stays_named(self):
+        self.client.hset(HANDS, ME, "waits")
+        self.client.lpush(HAND, *(job(str(i)) for i in range(40)))
+        for left in (24, 8):
+            self.assertEqual(16, self.let_go(goes="waits"))
+            self.assertEqual(left, self.client.llen(HAND))
+            self.assertEqual({ME: b"waits"}, self.client.hgetall(HANDS))
+        self.assertEqual(8, self.let_go(goes="waits"))
+        self.assertEqual({LIST: [job(str(i)) for i in range(39, -1, -1)]}, self.dump())
 
 
 # ---- settling ------------------------------------------------------------------------------------

@@ -142,6 +142,21 @@ class Stop(SignalsCase):
         self.assertIn("run", self.ledger.ended())
         self.assert_left_clean(worker)
 
+    def test_what_a_wait_brings_when_stopping_goes_back_at_once(self):
+        """Though a job is running."""
+        worker = self.start()
+        self.ledger.push(self.server, 1, ms=4000)
+        wait_until(self.ledger.began, what="the running job")
+        wait_until(lambda: [c for c in self.client.client_list() if
+                            c["name"] == "bucketline:wait" and "b" in c["flags"]], what="the wait")
+        with self.push_first(self.ledger.document("late")):
+            worker.term()
+            worker.wait_log("stopping")
+        wait_until(lambda: self.client.llen(QUEUE) == 1, what="its return")
+        self.assertFalse(self.ledger.ended())
+        self.assertEqual(worker.wait(), 0)
+        self.assertTrue(self.ledger.all_ended())
+
     def test_what_a_wait_brings_when_quiet_goes_back(self):
         worker = self.start()
         wait_until(lambda: [c for c in self.client.client_list() if
@@ -149,9 +164,7 @@ class Stop(SignalsCase):
         with self.push_first(self.ledger.document("j0")):
             worker.signal(signal.SIGTSTP)
             worker.wait_log("quiet")
-        wait_until(lambda: "cmdstat_rpush" in self.client.info("commandstats") and
-                   self.client.hlen(RUN) == 0, what="its return")
-        self.assertEqual(self.client.llen(QUEUE), 1)
+        wait_until(lambda: self.client.llen(QUEUE) == 1, what="its return")
         self.assertFalse(self.ledger.began())
         worker.signal(signal.SIGCONT)
         self.ledger.pushed = ["j0"]
@@ -278,6 +291,14 @@ class Reload(SignalsCase):
             wait_until(self.ledger.all_ended, what="all jobs")
             self.assertEqual(worker.drain(), 0)
         self.assertEqual(set(self.ledger.began().values()), {1})
+        self.assertEqual(self.client.keys(), [])
+
+    def test_a_wait_cut_off_by_a_reload_leaves_nothing_behind(self):
+        worker = self.start(queues=["before"])
+        wait_until(lambda: self.client.hvals("{queue:before}:hands") == [b"waits"],
+                   what="the hand's name")
+        self.reload(worker, queues=["after"])
+        self.assertEqual(worker.drain(), 0)
         self.assertEqual(self.client.keys(), [])
 
     def test_runners_and_log_level_change(self):

@@ -160,8 +160,6 @@ static void a_claim_and_its_ack(void **state)
     (void)state;
     struct store_claimed c;
     push(docs, 3);
-    store_cmd_peek(&f.out, &f.q, 1);
-    assert_string_equal(run()->str, docs[0]);
     store_cmd_claim(&f.out, &f.q, &f.me, TOKEN_SEQ_MAX - 1, 2, 1000);
     assert_int_equal(store_read_claim(run(), &c, NULL), 0);
     assert_int_equal(c.count, 2);
@@ -180,15 +178,153 @@ static void a_claim_and_its_ack(void **state)
     expect_sizes(1, 0, 0, 0, 0, 0);
 }
 
+/* What lies in our hand, newest first. */
+static void expect_hand(int count, const char *const *wanted)
+{
+    struct buf key = BUF_INIT;
+    store_hand_key(&f.q, &f.me, &key);
+    redisReply *hand = redis_server_ask(f.server, "LRANGE %s 0 -1", key.data);
+    assert_int_equal(hand->type, REDIS_REPLY_ARRAY);
+    assert_int_equal(hand->elements, count);
+    for (int i = 0; i < count; i++)
+        assert_string_equal(hand->element[i]->str, wanted[i]);
+    freeReplyObject(hand);
+    buf_done(&key);
+}
+
+/* The wait of a queue that has something: answered at once. */
+static void wait_for(const char *record)
+{
+    store_cmd_wait(&f.out, &f.q, &f.me, 1);
+    assert_string_equal(run()->str, record);
+}
+
+static int64_t hold(uint64_t seq, const char *record)
+{
+    store_cmd_hold(&f.out, &f.q, &f.me, seq, SPAN_OF_STR(record));
+    return run_count();
+}
+
+static int64_t let_go(enum store_owner owner)
+{
+    store_cmd_let_go(&f.out, &f.q, &f.me, owner);
+    return run_count();
+}
+
+/* As what is our hand, and no other, named?  OWNER_SILENT = it is not. */
+static enum store_owner named(void)
+{
+    struct incarnation inc;
+    enum store_owner owner;
+    store_cmd_hands(&f.out, &f.q);
+    assert_int_equal(run()->type, REDIS_REPLY_ARRAY);
+    if (f.reply->elements == 0)
+        return OWNER_SILENT;
+    assert_int_equal(f.reply->elements, 2);
+    assert_true(store_read_hand(f.reply, 0, &inc, &owner));
+    assert_true(incarnation_equal(&inc, &f.me));
+    return owner;
+}
+
+static void a_wait_and_its_hold(void **state)
+{
+    (void)state;
+    store_cmd_wait(&f.out, &f.q, &f.me, 1);
+    assert_int_equal(run()->type, REDIS_REPLY_NIL);
+    push(docs, 3);
+    wait_for(docs[0]); /* the oldest */
+    expect_hand(1, docs);
+    expect_sizes(2, 0, 0, 0, 0, 0);
+
+    assert_int_equal(hold(7, docs[1]), -1); /* lies in the list, not in the hand */
+    assert_int_equal(hold(7, "other"), -1);
+    expect_hand(1, docs);
+    expect_sizes(2, 0, 0, 0, 0, 0);
+
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(hold(7, docs[0]), 2);
+        expect_hand(0, NULL);
+        expect_sizes(2, 1, 0, 0, 0, 0);
+        const uint64_t seq = 7;
+        store_cmd_get_run(&f.out, &f.q, &f.me, &seq, 1);
+        assert_string_equal(run()->element[0]->str, docs[0]);
+    }
+    assert_int_equal(hold(8, docs[0]), -1); /* in `run`, but under another token */
+    expect_sizes(2, 1, 0, 0, 0, 0);
+
+    store_cmd_ack(&f.out, &f.q, &f.me, (const uint64_t[]){7}, 1);
+    assert_int_equal(run_count(), 1);
+    assert_int_equal(hold(7, docs[0]), -1);
+    expect_sizes(2, 0, 0, 0, 0, 0);
+}
+
+static void a_hold_leaves_another_in_the_hand(void **state)
+{
+    (void)state;
+    push(docs, 2);
+    wait_for(docs[0]);
+    wait_for(docs[1]);
+    expect_hand(2, (const char *const[]){docs[1], docs[0]});
+    assert_int_equal(hold(1, docs[1]), 0);
+    expect_hand(1, docs);
+    assert_int_equal(hold(1, docs[1]), 0); /* again */
+    expect_hand(1, docs);
+    assert_int_equal(hold(2, docs[0]), 0);
+    expect_hand(0, NULL);
+    expect_sizes(0, 2, 0, 0, 0, 0);
+}
+
+static void letting_go(void **state)
+{
+    (void)state;
+    assert_int_equal(named(), OWNER_SILENT);
+    assert_int_equal(let_go(OWNER_WAITS), 0);
+    assert_int_equal(named(), OWNER_WAITS);
+    push(docs, 3);
+    wait_for(docs[0]);
+    wait_for(docs[1]);
+    assert_int_equal(let_go(OWNER_WAITS), 2);
+    assert_int_equal(named(), OWNER_WAITS);
+    expect_hand(0, NULL);
+    assert_int_equal(hold(1, docs[0]), -1);
+    store_cmd_page(&f.out, &f.q, PLACE_WAITING, 0, -1);
+    assert_int_equal(run()->elements, 3);
+    for (int i = 0; i < 3; i++) /* as they were pushed */
+        assert_string_equal(f.reply->element[2 - i]->str, docs[i]);
+
+    wait_for(docs[0]);
+    assert_int_equal(let_go(OWNER_SILENT), 1);
+    assert_int_equal(named(), OWNER_WAITS);
+    assert_int_equal(let_go(OWNER_DIED), 0);
+    assert_int_equal(let_go(OWNER_LEFT), 0); /* by somebody who found it waiting, and was slow */
+    assert_int_equal(named(), OWNER_DIED);
+    wait_for(docs[0]);
+    assert_int_equal(let_go(OWNER_BURIED), 1);
+    assert_int_equal(named(), OWNER_SILENT);
+    assert_int_equal(let_go(OWNER_WAITS), 0);
+    assert_int_equal(let_go(OWNER_BURIED), 0);
+    assert_int_equal(named(), OWNER_WAITS);
+    assert_int_equal(let_go(OWNER_LEFT), 0);
+    assert_int_equal(named(), OWNER_SILENT);
+    assert_int_equal(let_go(OWNER_SILENT), 0);
+    assert_int_equal(let_go(OWNER_LEFT), 0);
+    assert_int_equal(named(), OWNER_SILENT);
+    expect_sizes(3, 0, 0, 0, 0, 0);
+}
+
 static void pausing(void **state)
 {
     (void)state;
     struct store_claimed c;
     push(docs, 1);
+    store_cmd_is_paused(&f.out, &f.q);
+    assert_int_equal(run_count(), 0);
     store_cmd_pause(&f.out, &f.q, SPAN_OF_STR("maintenance"));
     assert_string_equal(run()->str, "OK");
     store_cmd_paused(&f.out, &f.q);
     assert_string_equal(run()->str, "maintenance");
+    store_cmd_is_paused(&f.out, &f.q);
+    assert_int_equal(run_count(), 1);
     store_cmd_claim(&f.out, &f.q, &f.me, 1, 1, 1000);
     assert_int_equal(store_read_claim(run(), &c, NULL), 0);
     assert_true(c.paused);
@@ -415,6 +551,9 @@ int main(void)
         TEST(handshake),
         TEST(without_the_script_nothing_happens),
         TEST(a_claim_and_its_ack),
+        TEST(a_wait_and_its_hold),
+        TEST(a_hold_leaves_another_in_the_hand),
+        TEST(letting_go),
         TEST(pausing),
         TEST(every_way_to_settle),
         TEST(giving_back),

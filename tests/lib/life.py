@@ -207,11 +207,13 @@ class Life:
             ask.zcard("{%s}:retry" % name).llen("{%s}:outbox" % name)
             names += ["%s of %s" % (place, name)
                       for place in ("waiting", "run", "scheduled", "retry", "outbox")]
-        ask.llen("once").llen("{queue:default}:parked")
-        *sizes, parked = ask.execute()
+        ask.llen("once").llen("{queue:default}:parked").keys("{*}:hand:*")
+        *sizes, parked, hands = ask.execute()
         found = {name: size for name, size in zip(names + ["at most once"], sizes) if size > 0}
         if parked != len(self.parked):
             found["parked"] = parked
+        if hands:
+            found["hands"] = len(hands)
         return found
 
     def drained(self):

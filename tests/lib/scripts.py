@@ -8,11 +8,13 @@ LIST = b"queue:a"
 RUN, RETRY, SCHEDULED, DEAD, PARKED, OUTBOX, PAUSED = (
     b"{queue:a}:" + part for part in
     (b"run", b"retry", b"scheduled", b"dead", b"parked", b"outbox", b"paused"))
+HANDS = b"{queue:a}:hands"
 RESULT = b"{queue:a}:result:x"
 WORKERS, INFO = b"bucketline:workers", b"{bucketline:workers}:info"
 MARK, TARGET = b"{queue:b}:relayed:job:1", b"queue:b"
 
 ME, OTHER = b"0" * 31 + b"1", b"0" * 31 + b"2"
+HAND = b"{queue:a}:hand:" + ME
 BYTES = 256 * 1024
 DAY_MS = 86400 * 1000
 

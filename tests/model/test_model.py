@@ -11,11 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import model
 import model_beats
+import model_hand
 import model_journal
 import model_links
 from explorer import explore
 
-MODELS = [model, model_journal, model_links, model_beats]
+MODELS = [model, model_journal, model_links, model_beats, model_hand]
 
 
 class Models(unittest.TestCase):

@@ -89,6 +89,8 @@ static void test_keys_tell_their_queue(void **state)
     assert_found(FIND_COMPANIONS, "", "{queue:default}:run", "queue:default", "default");
     assert_found(FIND_COMPANIONS, "", "{tasks}:dead", "tasks", "tasks");
     assert_found(FIND_COMPANIONS, "app:", "{app:tasks}:retry", "app:tasks", "tasks");
+    assert_found(FIND_COMPANIONS, "", "{queue:a}:hands", "queue:a", "a");
+    assert_found(FIND_COMPANIONS, "", "{queue:a}:hand:0123456789abcdef", NULL, NULL);
     assert_found(FIND_COMPANIONS, "", "{bucketline:workers}:info", NULL, NULL);
     assert_found(FIND_COMPANIONS, "", "{a}:result:run", NULL, NULL);
     assert_found(FIND_COMPANIONS, "", "{}:run", NULL, NULL);

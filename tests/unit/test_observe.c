@@ -107,7 +107,7 @@ static void test_an_unlisted_owner_is_dead_when_it_stays_absent(void **state)
     struct incarnation a = named('a');
     observe_init(&o);
     look(&o, 'b', 1, 1000);
-    observe_unlisted(&o, &a);
+    observe_unlisted(&o, &a, OWNER_SILENT);
     for (int i = 2; i < 12; i++)
         look(&o, 'b', i, i * 1000);
     assert_int_equal(dead_count(&o, 10000), 0);
@@ -127,11 +127,35 @@ static void test_an_unlisted_owner_that_beats_is_alive(void **state)
     struct incarnation a = named('a');
     observe_init(&o);
     look(&o, 'b', 1, 1000);
-    observe_unlisted(&o, &a);
+    observe_unlisted(&o, &a, OWNER_SILENT);
     for (int i = 2; i < 40; i++) {
         look(&o, 'a', i, i * 1000);
         assert_int_equal(dead_count(&o, 10000), 0);
     }
+    observe_done(&o);
+}
+
+static void test_the_silence_of_a_hands_owner_counts_from_when_it_was_first_named(void **state)
+{
+    (void)state;
+    struct observe o;
+    struct incarnation a = named('a');
+    observe_init(&o);
+    look(&o, 'b', 1, 1000);
+    observe_unlisted(&o, &a, OWNER_SILENT);
+    for (int i = 2; i < 8; i++)
+        look(&o, 'b', i, i * 1000);
+    observe_unlisted(&o, &a, OWNER_DIED); /* it may have died only now */
+    for (int i = 8; i < 18; i++) {
+        look(&o, 'b', i, i * 1000);
+        observe_unlisted(&o, &a, OWNER_DIED);
+        assert_int_equal(dead_count(&o, 10000), 0);
+    }
+    look(&o, 'b', 18, 18000);
+    int index = 0;
+    const struct observe_peer *p = observe_dead(&o, &index, 10000);
+    assert_non_null(p);
+    assert_int_equal(p->named, OWNER_DIED);
     observe_done(&o);
 }
 
@@ -143,7 +167,7 @@ static void test_an_owner_that_leaves_is_not_dead_for_its_tokens(void **state)
     for (int known = 0; known < 2; known++) { /* its tokens are seen before it is, or after */
         observe_init(&o);
         look(&o, known ? 'a' : 'b', 1, 1000);
-        observe_unlisted(&o, &a);
+        observe_unlisted(&o, &a, OWNER_SILENT);
         look(&o, 'a', 2, 2000);
         for (int i = 3; i < 40; i++) {
             look(&o, 'b', i, i * 1000);
@@ -179,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_one_that_leaves_is_forgotten),
         cmocka_unit_test(test_an_unlisted_owner_is_dead_when_it_stays_absent),
         cmocka_unit_test(test_an_unlisted_owner_that_beats_is_alive),
+        cmocka_unit_test(test_the_silence_of_a_hands_owner_counts_from_when_it_was_first_named),
         cmocka_unit_test(test_an_owner_that_leaves_is_not_dead_for_its_tokens),
         cmocka_unit_test(test_what_a_beat_says),
     };

@@ -145,6 +145,10 @@ static void all_companions(void **state)
     assert_string_equal(q->outbox, "{queue:a}:outbox");
     assert_string_equal(q->stats, "{queue:a}:stats");
     assert_string_equal(q->paused, "{queue:a}:paused");
+    assert_string_equal(q->hands, "{queue:a}:hands");
+    store_hand_key(q, &inc, &f->text);
+    assert_string_equal(f->text.data, "{queue:a}:hand:" INC);
+    buf_clear(&f->text);
     store_result_key(q, span_of("id 1"), &f->text);
     assert_string_equal(f->text.data, "{queue:a}:result:id 1");
     assert_string_equal(f->g.workers, "bucketline:workers");
@@ -295,7 +299,6 @@ static void claiming(void **state)
     CHECK("EVALSHA <claim> 3 queue:a {queue:a}:run {queue:a}:paused " INC
           " 9007199254740991 256 262144",
           store_cmd_claim(out, q, &inc, TOKEN_SEQ_MAX, STORE_CLAIM_MAX, SIZE_MAX));
-    CHECK("BLMOVE queue:a queue:a RIGHT RIGHT 2", store_cmd_peek(out, q, 2));
     CHECK("LLEN queue:a", store_cmd_length(out, q));
     struct store_queue b;
     assert_int_equal(store_queue_init(&b, "", "b", NULL, NULL), 0);
@@ -307,6 +310,32 @@ static void claiming(void **state)
     CHECK("RPUSH queue:a r1 ''", store_cmd_rpush(out, q, records, 2));
     CHECK("LPUSH {queue:a}:dead r1", store_cmd_push_dead(out, q, records[0]));
     CHECK("LPUSH {queue:a}:parked r1", store_cmd_push_parked(out, q, records[0]));
+}
+
+#define HAND "{queue:a}:hand:" INC
+
+static void waiting_with_a_hand(void **state)
+{
+    struct fixture *f = *state;
+    struct buf *out = &f->out;
+    const struct store_queue *q = &f->q;
+    CHECK("BLMOVE queue:a " HAND " RIGHT LEFT 4", store_cmd_wait(out, q, &inc, 4));
+    CHECK("EXISTS {queue:a}:paused", store_cmd_is_paused(out, q));
+    CHECK("EVALSHA <hold> 3 {queue:a}:run " HAND " queue:a " INC ":9007199254740991 re\\x00c",
+          store_cmd_hold(out, q, &inc, TOKEN_SEQ_MAX, (struct span){"re\0c", 4}));
+    CHECK("EVALSHA <hold> 3 {queue:a}:run " HAND " queue:a " INC ":0 ''",
+          store_cmd_hold(out, q, &inc, 0, span_of("")));
+    CHECK("EVALSHA <let_go> 4 {queue:a}:run " HAND " queue:a {queue:a}:hands " INC " '' ''",
+          store_cmd_let_go(out, q, &inc, OWNER_SILENT));
+    CHECK("EVALSHA <let_go> 4 {queue:a}:run " HAND " queue:a {queue:a}:hands " INC " waits ''",
+          store_cmd_let_go(out, q, &inc, OWNER_WAITS));
+    CHECK("EVALSHA <let_go> 4 {queue:a}:run " HAND " queue:a {queue:a}:hands " INC " died ''",
+          store_cmd_let_go(out, q, &inc, OWNER_DIED));
+    CHECK("EVALSHA <let_go> 4 {queue:a}:run " HAND " queue:a {queue:a}:hands " INC " '' waits",
+          store_cmd_let_go(out, q, &inc, OWNER_LEFT));
+    CHECK("EVALSHA <let_go> 4 {queue:a}:run " HAND " queue:a {queue:a}:hands " INC " '' died",
+          store_cmd_let_go(out, q, &inc, OWNER_BURIED));
+    CHECK("HGETALL {queue:a}:hands", store_cmd_hands(out, q));
 }
 
 static void settling(void **state)
@@ -479,6 +508,7 @@ int main(void)
         TEST(scripts_are_embedded),
         TEST(handshake),
         TEST(claiming),
+        TEST(waiting_with_a_hand),
         TEST(settling),
         TEST(finishing),
         TEST(relaying),

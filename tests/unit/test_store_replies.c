@@ -230,6 +230,26 @@ static const char info_text[] =
     "rdb_last_bgsave_time_sec:-1\r\naof_enabled:1\r\n"
     "# Replication\r\nrole:master\r\n# Cluster\r\ncluster_enabled:0\r\n";
 
+static void hands(void **state)
+{
+    (void)state;
+    struct incarnation inc = {"as it was"};
+    enum store_owner owner = OWNER_SILENT;
+    const redisReply *reply = ARRAY(STR(INC), STR("waits"), STR(INC), STR("died"), STR("me"),
+                                    STR("waits"), INT(5), NIL, STR(INC), NIL, STR(INC));
+    assert_true(store_read_hand(reply, 0, &inc, &owner));
+    assert_string_equal(inc.hex, INC);
+    assert_int_equal(owner, OWNER_WAITS);
+    assert_true(store_read_hand(reply, 1, &inc, &owner));
+    assert_int_equal(owner, OWNER_DIED);
+    inc = (struct incarnation){"as it was"};
+    for (size_t i = 2; i <= reply->elements; i++)
+        assert_false(store_read_hand(reply, i, &inc, &owner));
+    assert_false(store_read_hand(EMPTY, 0, &inc, &owner));
+    assert_false(store_read_hand(FAIL("WRONGTYPE"), 0, &inc, &owner));
+    assert_string_equal(inc.hex, "as it was");
+}
+
 static void info(void **state)
 {
     (void)state;
@@ -323,6 +343,7 @@ int main(void)
         cmocka_unit_test(due),
         cmocka_unit_test(scan),
         cmocka_unit_test(look),
+        cmocka_unit_test(hands),
         cmocka_unit_test(info),
         cmocka_unit_test(info_of_another_shape),
         cmocka_unit_test(relay),
