@@ -13,18 +13,6 @@
 
 enum { OLDEST_SERVER = 60200, AWAY_LOG_MS = 5000 };
 
-uint64_t hash_pair(const char *a, const char *b)
-{
-    uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a */
-    for (const char *p = a; *p != '\0'; p++)
-        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
-    h = (h ^ 0xff) * UINT64_C(1099511628211);
-    for (const char *p = b; *p != '\0'; p++)
-        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
-    h ^= h >> 33;
-    return h * UINT64_C(0xff51afd7ed558ccd);
-}
-
 struct redis_link_config link_config(const struct worker *w, const char *role)
 {
     struct redis_link_config c = {

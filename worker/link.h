@@ -4,8 +4,6 @@
 #ifndef BL_WORKER_LINK_H
 #define BL_WORKER_LINK_H
 
-#include <stdint.h>
-
 #include "common/redis_link.h"
 
 struct worker;
@@ -14,7 +12,5 @@ struct worker;
 struct redis_link_config link_config(const struct worker *w, const char *role);
 /* Makes and starts the main connection. */
 void link_start(struct worker *w);
-/* A stable number for a pair of names: who peeks at which queue. */
-uint64_t hash_pair(const char *a, const char *b);
 
 #endif

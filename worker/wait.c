@@ -174,22 +174,6 @@ static void begin(struct worker *w, struct waiter *wt)
     buf_done(&paused);
 }
 
-/* Do we belong to the WAIT_PEEKERS workers that peek at this queue?  Each ranks itself by hashing
- * the queue's name with the incarnations it saw alive. */
-static bool among_peekers(const struct worker *w, const struct queue *q)
-{
-    const struct observe *o = &w->live.observe;
-    if (o->count < WAIT_PEEKERS)
-        return true;
-    uint64_t mine = hash_pair(q->keys.list, w->inc.hex);
-    int before_us = 0;
-    for (int i = 0; i < o->count; i++)
-        if (o->peers[i].counter != OBSERVE_ABSENT &&
-            hash_pair(q->keys.list, o->peers[i].inc.hex) < mine)
-            before_us++;
-    return before_us < WAIT_PEEKERS;
-}
-
 void wait_run(struct worker *w)
 {
     if (!worker_claiming(w) || w->burst || w->ready.count > 0 || w->claims_under_way > 0 ||
@@ -202,7 +186,7 @@ void wait_run(struct worker *w)
         if (q->delivery != DELIVERY_AT_LEAST_ONCE || q->retired)
             continue;
         waited++;
-        if (q->maybe || !queue_open(q, now) || !among_peekers(w, q))
+        if (q->maybe || !queue_open(q, now))
             continue;
         struct waiter *wt = q->waiter != NULL ? q->waiter : waiter_new(w, q);
         if (wt->state == WAITER_IDLE && !wt->sweeping && hand_ready(q) &&
@@ -212,10 +196,9 @@ void wait_run(struct worker *w)
 }
 
 /* Is this one of those that nobody wakes us for?  `nth` counts the queues that could be waited for. */
-static bool is_swept(const struct worker *w, const struct queue *q, int nth)
+static bool is_swept(const struct queue *q, int nth)
 {
-    return nth >= WAIT_MAX || (q->waiter != NULL && q->waiter->sweeping) || q->hand_refused ||
-           !among_peekers(w, q);
+    return nth >= WAIT_MAX || (q->waiter != NULL && q->waiter->sweeping) || q->hand_refused;
 }
 
 /* Marks them all: in a claim of each it shows which one has something. */
@@ -230,7 +213,7 @@ static void on_swept(void *arg, const struct redisReply *reply)
         return;
     for (int i = 0, nth = 0; i < w->queue_count; i++) {
         struct queue *q = w->queues[i];
-        if (q->delivery == DELIVERY_AT_LEAST_ONCE && !q->retired && is_swept(w, q, nth++))
+        if (q->delivery == DELIVERY_AT_LEAST_ONCE && !q->retired && is_swept(q, nth++))
             q->maybe = true;
     }
     worker_wake(w);
@@ -259,7 +242,7 @@ int64_t wait_sweep(struct worker *w, int64_t now_mono_ms)
         bool closed = !queue_open(q, now_mono_ms);
         if (closed && q->blocked_until_mono_ms < next)
             next = q->blocked_until_mono_ms;
-        if (is_swept(w, q, nth++) && !q->maybe && !closed)
+        if (is_swept(q, nth++) && !q->maybe && !closed)
             swept[count++] = &q->keys;
     }
     if (count > 0 && now_mono_ms >= w->sweep_mono_ms) {

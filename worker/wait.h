@@ -5,8 +5,9 @@
  * like BRPOP on the real list, so a bare LPUSH wakes it; what it moves lies in our hand (hand.h), from
  * where it is run at once, or let go.
  *
- * Queues beyond WAIT_MAX, queues whose server refuses BLMOVE (out of memory, too old, renamed), and
- * those where enough other workers wait, are looked at every WAIT_SWEEP_MS instead, all by one EXISTS.
+ * Of all workers that wait at a queue a push wakes one, the one that has waited longest.
+ * Queues beyond WAIT_MAX, and queues whose server refuses BLMOVE (out of memory, too old, renamed), are
+ * looked at every WAIT_SWEEP_MS instead, all by one EXISTS.
  */
 #ifndef BL_WORKER_WAIT_H
 #define BL_WORKER_WAIT_H
@@ -18,13 +19,7 @@ struct worker;
 struct waiter;
 struct queue;
 
-enum {
-    WAIT_MAX = 8,
-    WAIT_SECONDS = 4,
-    WAIT_SWEEP_MS = 250,
-    WAIT_PEEKERS = 16,
-    WAIT_PAUSED_LOOK_MS = 1000
-};
+enum { WAIT_MAX = 8, WAIT_SECONDS = 4, WAIT_SWEEP_MS = 250 };
 
 /* Begins waits where they are due; called at the end of a turn when there was nothing to claim. */
 void wait_run(struct worker *w);
