@@ -4,6 +4,7 @@ import signal
 import time
 
 from fault import Fault, kill, now, send
+from world import QUEUES
 
 
 class RunnerKill(Fault):
@@ -115,7 +116,7 @@ class WorkerStop(Fault):
 
 
 class Hup(Fault):
-    """A new generation of runners, perhaps another number of them."""
+    """A new generation of runners, perhaps another number of them, and lists by another name."""
 
     weight = 2
 
@@ -123,7 +124,9 @@ class Hup(Fault):
         worker, begin = self.world.workers[self.index], now()
         if not self.world.check_alive(self.index):
             return
-        worker.write_config(runners=self.rng.randint(1, 6))
+        worker.write_config(runners=self.rng.randint(1, 6), queues=[
+            self.rng.choice((name, {"name": name + "-again", "key": "queue:" + name}))
+            for name in QUEUES])
         worker.hup()
         time.sleep(0.2)
         self.note(begin)
