@@ -115,8 +115,9 @@ class Quick(Experiment):
                                                    worker.log()))
         return done
 
-    def claimed_unheard(self, **settings):
-        """A job that the first worker claimed without hearing of it: self.cut() comes between."""
+    def taken_unheard(self, cut, then=lambda: None, **settings):
+        """A job that Redis gave the first worker, which did not hear of it: cut() comes before the push,
+        then() after it."""
         world = self.make(workers=2, runners=2, beat="200ms", dead_after="1s", **settings)
         second = world.workers[1]
         second.signal(signal.SIGTSTP)
@@ -124,15 +125,22 @@ class Quick(Experiment):
         wait_until(lambda: world.redis.client.info("clients")["blocked_clients"] == 2,
                    what="the first worker alone to wait")
         begin = now()
-        self.cut()
-        job = self.push(100)  # the claim behind its wait takes it
-        wait_until(lambda: world.redis.client.hlen(companion(ONE, "run")) == 1 or
-                   world.redis.client.keys(companion(ONE, "hand:*")), what="the claim")
+        cut()
+        job = self.push(100)
+        then()
+        wait_until(self.is_taken, what="it to be taken")
         second.signal(signal.SIGCONT)
         run = self.wait_runs(job, 1, ended=True)[0]
         self.assertEqual(second.pid, run.worker)
         self.wait_rest()
         return job, begin
+
+    def is_taken(self):
+        client = self.world.redis.client
+        return client.hlen(companion(ONE, "run")) == 1 or client.keys(companion(ONE, "hand:*"))
+
+    def stall(self):
+        self.world.proxies[0].stall = {"reply"}
 
     def assert_ran_once(self, job):
         self.world.workers[0].wait_log("reconciled lost=[1-9]|our beat counter is another")
@@ -141,19 +149,33 @@ class Quick(Experiment):
         self.assertEqual(1, len(self.runs(job)))
         self.judge()
 
-    def test_a_claim_that_was_lost_before_it_was_heard_of_begins_nothing(self):
-        self.cut = lambda: self.world.workers[0].stop()
-        job, begin = self.claimed_unheard()
+    def test_what_a_wait_brought_and_was_lost_before_it_was_heard_of_begins_nothing(self):
+        job, begin = self.taken_unheard(lambda: self.world.workers[0].stop())
         self.thaw(0, begin)
         self.assert_ran_once(job)
 
-    def test_a_claim_whose_answer_came_too_late_begins_nothing(self):
-        def stall():
-            self.world.proxies[0].stall = {"reply"}
-        self.cut = stall
-        job, begin = self.claimed_unheard(reply_timeout="30s")
+    def test_what_a_wait_brought_and_was_heard_of_too_late_begins_nothing(self):
+        job, begin = self.taken_unheard(self.stall, reply_timeout="30s")
         self.world.proxies[0].stall = set()
         self.world.log.add("BlackHole", begin, 0)
+        self.assert_ran_once(job)
+
+    def test_a_claim_that_was_lost_before_it_was_heard_of_begins_nothing(self):
+        """Told to claim again, the worker claims without having waited."""
+        def quiet():
+            self.world.workers[0].signal(signal.SIGTSTP)
+            self.world.workers[0].wait_log("quiet")
+            wait_until(lambda: self.world.redis.client.info("clients")["blocked_clients"] == 0,
+                       what="no wait")
+
+        def claim():
+            self.stall()
+            self.world.workers[0].signal(signal.SIGCONT)
+            wait_until(self.is_taken, what="the claim")
+            self.world.workers[0].stop()
+            self.world.proxies[0].stall = set()
+        job, begin = self.taken_unheard(quiet, claim)
+        self.thaw(0, begin)
         self.assert_ran_once(job)
 
 

@@ -132,10 +132,12 @@ class World:
         return worker.running
 
     def runners(self, index):
-        """Pids of the living runners of a worker."""
+        """Pids of the living runners of a worker; not of the one that describes the plugins, without which
+        no worker starts."""
         worker = self.workers[index]
-        return [pid for pid in (worker.children() if worker.running else [])
-                if b"--runner" in command_line(pid)]
+        lines = {pid: command_line(pid) for pid in (worker.children() if worker.running else [])}
+        return [pid for pid, line in lines.items()
+                if b"--runner" in line and b"--describe" not in line]
 
     def programs(self, index):
         return [pid for runner in self.runners(index) for pid in children_of(runner)]
