@@ -27,6 +27,7 @@ struct reconcile {
     int adopted, acked_again, lost;
     bool same_server;
     bool aborted; /* void: frees itself at the next answer */
+    int kills, killed; /* CLIENT KILLs sent and answered */
     bool kill_refused; /* an old connection may still run something: again in 3 s and 6 s */
     int unanswered;
     struct buf cursor;
@@ -138,7 +139,8 @@ static void finish(struct reconcile *rc)
     w->server_changed = false; /* not before: a refused round leaves the next one the same view */
     w->reconcile = NULL;
     reconcile_free(rc);
-    w->reconcile_mono_ms = mono_ms() + (again ? UNSURE_MS : RECONCILE_EVERY_MS);
+    if (again && mono_ms() + UNSURE_MS < w->reconcile_mono_ms)
+        w->reconcile_mono_ms = mono_ms() + UNSURE_MS;
     bool first = !w->synced;
     w->synced = true;
     hand_reconciled(w);
@@ -294,10 +296,18 @@ static void on_client_killed(void *arg, const struct redisReply *reply)
         return;
     }
     /* 0 killed or "No such client" = it is gone already.  Anything refused leaves doubt. */
+    struct worker *w = rc->worker;
     enum store_answer answer = store_classify(reply, NULL);
     CRASH_POINT("reconcile.old-killed");
     if (answer == STORE_DENIED)
         rc->kill_refused = true;
+    if (answer == STORE_GONE || ++rc->killed < rc->kills)
+        return;
+    w->kill_count -= rc->kills; /* others may have been added behind them */
+    memmove(w->kill_client_ids, w->kill_client_ids + rc->kills,
+            (size_t)w->kill_count * sizeof w->kill_client_ids[0]);
+    rc->kills = rc->killed = 0;
+    worker_wake(w);
 }
 
 static void kill_old_connections(struct reconcile *rc)
@@ -307,10 +317,11 @@ static void kill_old_connections(struct reconcile *rc)
     for (int i = 0; i < w->kill_count; i++) {
         buf_clear(&cmd);
         store_cmd_client_kill(&cmd, w->kill_client_ids[i]);
-        if (redis_link_send(w->main, buf_span(&cmd), on_client_killed, rc) == 0)
-            rc->unanswered++;
+        if (redis_link_send(w->main, buf_span(&cmd), on_client_killed, rc) < 0)
+            break; /* those not answered are killed by the next round */
+        rc->unanswered++;
+        rc->kills++;
     }
-    w->kill_count = 0;
     buf_done(&cmd);
 }
 
@@ -324,6 +335,8 @@ void reconcile_start(struct worker *w)
     rc->queue = -1;
     rc->page_last = true;
     rc->same_server = !w->server_changed;
+    w->reconcile_mono_ms =
+        mono_ms() + RECONCILE_EVERY_MS; /* what happens meanwhile may want it sooner */
     buf_init(&rc->cursor);
     w->reconcile = rc;
     CRASH_POINT("reconcile.begun");
@@ -363,9 +376,9 @@ void reconcile_connected(struct worker *w, const char *run_id)
 
 void reconcile_connection_died(struct worker *w, int64_t client_id)
 {
-    if (client_id <= 0)
-        return;
-    if (w->kill_count < (int)ARRAY_COUNT(w->kill_client_ids))
+    if (client_id <= 0) /* CLIENT ID is refused: what was sent on it may still run */
+        w->unsure_rounds = UNSURE_ROUNDS;
+    else if (w->kill_count < (int)ARRAY_COUNT(w->kill_client_ids))
         w->kill_client_ids[w->kill_count++] = client_id;
     reconcile_soon(w);
 }
