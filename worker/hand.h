@@ -2,8 +2,8 @@
  *
  * A wait moves one record from the queue's list to a list of our own, {Q}:hand:<incarnation>, and
  * answers with it.  The job is given to a runner at once, and the script `hold` puts the record into
- * `run` under a token meanwhile: it is on its way to Redis before the runner hears of the job.  Its
- * end is settled only once that was answered, so the token is the commit here as everywhere.
+ * `run` under a token meanwhile: it is written before the runner hears of the job.  Its end is settled
+ * only once that was answered, so the token is the commit here as everywhere.
  *
  * What may lie in the hand and is not wanted, or not known of (the wait's connection broke), is let
  * go: given back to the right end of the list.  Never while a wait is under way or something is not

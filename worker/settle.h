@@ -25,7 +25,7 @@ void settle_forget(struct worker *w, struct claim *c);
 void settle_lost(struct worker *w, struct claim *c);
 /* Sends what was decided, acknowledgements in batches. */
 void settle_flush(struct worker *w);
-/* Nothing decided is waiting or under way. */
+/* Nothing decided is waiting or under way, but for what is not held yet (hand.h). */
 bool settle_idle(const struct worker *w);
 /* Refused ones are tried again when their time has come; returns the next such time. */
 int64_t settle_retry_blocked(struct worker *w, int64_t now_mono_ms);

@@ -1,7 +1,7 @@
 /* worker.h - the whole of a running worker, as the modules of the loop side share it.
  *
- * The way of a job: wait.c or claim.c (Redis -> claim) -> intake.c (what is it, is it due?) ->
- * dispatch.c (which runner) -> pool.c (the runner's process and socket) -> settle.c (what follows,
+ * The way of a job: claim.c, or wait.c and hand.c (Redis -> claim) -> intake.c (what is it, is it
+ * due?) -> dispatch.c (which runner) -> pool.c (the runner's process and socket) -> settle.c (what follows,
  * back to Redis).  Around it: link.c (the main connection), liveness.c (beats, who is dead),
  * reconcile.c (what Redis thinks is ours), recover.c and takeover.c (what dead workers held),
  * schedule.c (what is due), once.c (at-most-once queues), lifecycle.c (start and stop).
