@@ -167,7 +167,7 @@ class Rights(RedisFault):
     def run(self):
         begin = now()
         right = self.rng.choice(("-evalsha", "-hdel", "-@write", "-hincrby", "-blmove", "-client",
-                                 "-hmget", "-lpush", "-hgetall", "-ltrim", "-exists"))
+                                 "-hmget", "-lpush", "-hgetall", "-exists"))
         self.command("ACL", "SETUSER", USER, right)
         self.sleep(0.2, 1)
         self.command("ACL", "SETUSER", USER, "+@all")
