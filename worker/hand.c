@@ -9,6 +9,7 @@
 #include "worker/intake.h"
 #include "worker/reconcile.h"
 #include "worker/settle.h"
+#include "worker/stats.h"
 #include "worker/wait.h"
 #include "worker/worker.h"
 
@@ -39,7 +40,7 @@ static void was_let_go(struct worker *w, struct claim *c)
     c->queue->hand_holds--;
     log_msg(LOG_WARN, "what a wait brought was let go by another worker",
             KV_STR("queue", c->queue->keys.name), KV_INT("seq", (int64_t)c->seq));
-    reconcile_claim_lost(w, c, !w->server_changed);
+    reconcile_claim_lost(w, c);
 }
 
 static void hold_refused(struct worker *w, struct claim *c, enum store_answer answer,
@@ -240,12 +241,6 @@ void hand_reconciled(struct worker *w)
     }
 }
 
-static void on_left_hand(void *arg, const struct redisReply *reply)
-{
-    (void)arg;
-    (void)reply; /* if it did not go through, the hand stays named, and others look after it */
-}
-
 void hand_leave(struct worker *w)
 {
     bool sure = w->kill_count == 0 && w->unsure_rounds == 0 && wait_idle(w);
@@ -255,7 +250,8 @@ void hand_leave(struct worker *w)
             continue;
         buf_clear(&cmd);
         store_cmd_let_go(&cmd, &w->queues[i]->keys, &w->inc, sure ? OWNER_LEFT : OWNER_DIED);
-        if (redis_link_send(w->main, buf_span(&cmd), on_left_hand, NULL) < 0)
+        /* Should it not go through, the hand stays named, and others look after it. */
+        if (redis_link_send(w->main, buf_span(&cmd), stats_ignore, NULL) < 0)
             break;
     }
     buf_done(&cmd);

@@ -25,7 +25,6 @@ struct reconcile {
     uint64_t *adopt; /* tokens of this page to adopt */
     int adopt_count;
     int adopted, acked_again, lost;
-    bool same_server;
     bool aborted; /* void: frees itself at the next answer */
     int kills, killed; /* CLIENT KILLs sent and answered */
     bool kill_refused; /* an old connection may still run something: again in 3 s and 6 s */
@@ -100,10 +99,10 @@ static void check_lost(void *arg, struct claim *c)
     if (!queue_open(c->queue, mono_ms()) && !c->queue->retired)
         return; /* its `run` could not be read */
     p->rc->lost++;
-    reconcile_claim_lost(w, c, p->rc->same_server);
+    reconcile_claim_lost(w, c);
 }
 
-void reconcile_claim_lost(struct worker *w, struct claim *c, bool same_server)
+void reconcile_claim_lost(struct worker *w, struct claim *c)
 {
     CRASH_POINT("reconcile.lost");
     c->lost = true;
@@ -115,7 +114,7 @@ void reconcile_claim_lost(struct worker *w, struct claim *c, bool same_server)
         settle_lost(w, c);
         return;
     case CLAIM_SENT:
-        if (same_server && c->list != NULL && c->list->first == c) {
+        if (!w->server_changed && c->list != NULL && c->list->first == c) {
             struct runner *r = w->pool.runners[c->block];
             r->lost_kill = true;
             runner_stop_job(r);
@@ -334,9 +333,8 @@ void reconcile_start(struct worker *w)
     rc->round = ++w->round;
     rc->queue = -1;
     rc->page_last = true;
-    rc->same_server = !w->server_changed;
     w->reconcile_mono_ms =
-        mono_ms() + RECONCILE_EVERY_MS; /* what happens meanwhile may want it sooner */
+        mono_ms() + RECONCILE_EVERY_MS; /* or sooner, for what happens meanwhile */
     buf_init(&rc->cursor);
     w->reconcile = rc;
     CRASH_POINT("reconcile.begun");

@@ -10,7 +10,6 @@
 #ifndef BL_WORKER_RECONCILE_H
 #define BL_WORKER_RECONCILE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct claim;
@@ -33,7 +32,7 @@ int64_t reconcile_due(struct worker *w, int64_t now_mono_ms);
 void reconcile_abort(struct worker *w);
 /* The token of `c` is not ours any more: on the same server its handler is stopped, else it finishes
  * and its outcome is dropped. */
-void reconcile_claim_lost(struct worker *w, struct claim *c, bool same_server);
+void reconcile_claim_lost(struct worker *w, struct claim *c);
 /* Somebody else uses our incarnation: stop the handlers, settle nothing, end. */
 void reconcile_we_are_a_clone(struct worker *w);
 

@@ -24,8 +24,7 @@ struct recovery {
     int64_t counter;
     enum store_owner owner; /* what its hands tell */
     bool let_go; /* was asked for, in the queue being read */
-    bool
-        refused; /* by a queue of this pass: what may lie in that hand keeps the owner's name here */
+    bool refused; /* in a queue of this pass: the owner is not dropped */
     void (*on_done)(struct worker *w, void *arg);
     void *arg;
     struct store_queue *queues; /* ours and those the journal names; owned */

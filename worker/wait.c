@@ -119,7 +119,6 @@ static void on_ready(void *arg, const struct store_info *info)
     struct waiter *wt = arg;
     (void)info; /* the main connection judges the server */
     wt->state = WAITER_IDLE;
-    wt->client_id = redis_link_client_id(wt->link);
     worker_wake(wt->queue->worker);
 }
 
