@@ -245,7 +245,8 @@ class WrongType(QueuesCase):
 
     def test_run_while_a_job_is_running(self):
         self.client.lpush("queue:default", self.ledger.document("slow", ms=300))
-        wait_until(lambda: self.ledger.began()["slow"] == 1, what="the slow job")
+        wait_until(lambda: self.ledger.began()["slow"] == 1 and
+                   self.client.hlen(self.key("run")) == 1, what="the slow job, noted as running")
         pipe = self.client.pipeline()
         pipe.rename(self.key("run"), "aside").set(self.key("run"), "mine").execute()
         wait_until(lambda: self.ledger.ended()["slow"] == 1, what="its end")
