@@ -109,8 +109,7 @@ class Acl(Case):
         self.assertEqual(denied, [])
 
     def idle(self):
-        return all(self.admin.llen(q) == 0 and self.admin.hlen("{%s}:run" % q) == 0
-                   for q in (QUEUE, "queue:mail")) and self.admin.llen("queue:often") == 0
+        return self.server.idle(QUEUE, "queue:mail", "queue:often")
 
     # ---- what they need ----
 

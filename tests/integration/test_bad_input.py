@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from bl import BUILD, Case, run_command, wait_until
 from ledger import Ledger
 
-QUEUE, RUN = "queue:default", "{queue:default}:run"
+QUEUE = "queue:default"
 DEAD, PARKED = "{queue:default}:dead", "{queue:default}:parked"
 NESTING, BYTES = 64, 4096
 
@@ -43,8 +43,7 @@ class BadInput(Case):
             "limits": {"document_bytes": BYTES, "nesting": NESTING}})
 
     def wait_idle(self):
-        wait_until(lambda: self.client.llen(QUEUE) == 0 and self.client.hlen(RUN) == 0,
-                   what="an idle queue")
+        wait_until(self.server.idle, what="an idle queue")
 
     def check_bad(self, expected):
         """Pushes the documents among good jobs.  Each becomes a dead letter that holds its bytes,

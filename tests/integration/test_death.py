@@ -14,7 +14,7 @@ from bl import Case, children_of, process_table, run_command, wait_until
 from ledger import Ledger, build_plugin
 from records import unwrap
 
-QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
+QUEUE, DEAD = "queue:default", "{queue:default}:dead"
 RETRY = "{queue:default}:retry"
 AT_ONCE = {"type": "fixed", "base": 0.05, "jitter": 0}
 

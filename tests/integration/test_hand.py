@@ -39,8 +39,7 @@ class Hand(Case):
         wait_until(lambda: len(self.waiting_connections()) == count, what="%d waits" % count)
 
     def nothing_left(self):
-        return self.ledger.all_ended() and self.client.llen(QUEUE) == 0 and \
-            not self.client.keys(hand("*")) and self.client.hlen(RUN) == 0
+        return self.ledger.all_ended() and self.server.idle()
 
     def all_done_once(self):
         wait_until(self.nothing_left, what="the jobs' ends")

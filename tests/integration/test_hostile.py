@@ -17,7 +17,7 @@ from bl import Case, is_alive, process_table, wait_until
 from ledger import Ledger, build_plugin
 from records import unwrap
 
-QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
+QUEUE, DEAD = "queue:default", "{queue:default}:dead"
 RUNNERS = 3
 SH = ["/bin/sh", "-c"]
 PY = ["/usr/bin/python3", "-c"]
@@ -193,8 +193,7 @@ class Hostile(Case):
             set(self.ledger.pushed) - set(self.ledger.ended())))
         most = 3 if again else 1
         self.assertEqual({k: n for k, n in self.ledger.began().items() if n > most}, {})
-        wait_until(lambda: self.client.llen(QUEUE) == 0 and self.client.hlen(RUN) == 0,
-                   what="an idle queue")
+        wait_until(self.server.idle, what="an idle queue")
         letters = {unwrap(r)[0]["id"]: unwrap(r)[0] for r in self.client.lrange(DEAD, 0, -1)}
         for id in self.failing:
             head = letters[id]

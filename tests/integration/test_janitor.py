@@ -65,8 +65,7 @@ class Janitor(Case):
         before = set(worker.children())
         for _ in range(400):
             redis.client.lpush("queue:default", '{"type":"noop"}')
-        wait_until(lambda: redis.client.llen("queue:default") == 0 and
-                   redis.client.hlen("{queue:default}:run") == 0, what="every job")
+        wait_until(redis.idle, what="every job")
         wait_until(lambda: len(set(worker.children()) & before) == 1 and
                    len(worker.children()) == 3, what="new runners (only the guard stays)")
         self.assertNotIn("level=error", worker.log())

@@ -47,8 +47,7 @@ class Jobs(Case):
         self.client.lpush(QUEUE, text)
 
     def wait_idle(self):
-        wait_until(lambda: self.client.llen(QUEUE) == 0 and self.client.hlen(RUN) == 0,
-                   what="an idle queue")
+        wait_until(self.server.idle, what="an idle queue")
 
     def dead(self, count=1):
         wait_until(lambda: self.client.llen(DEAD) == count, what="%d dead letters" % count)

@@ -69,7 +69,7 @@ class LogPipe(Case):
         self.ledger.push(self.server, JOBS)
         worker.spawn_to(reader.other)
         wait_until(self.ledger.all_ended, what="every job, though nobody reads the log")
-        wait_until(lambda: self.server.client.hlen("{queue:default}:run") == 0, what="their end")
+        wait_until(self.server.idle, what="their end")
         # Whoever else writes there still finds it as blocking as it was.
         flags = fcntl.fcntl(reader.other, fcntl.F_GETFL)
         self.assertEqual(flags & os.O_NONBLOCK, 0)

@@ -22,9 +22,6 @@ class Outage(Case):
     def config(self, **more):
         return dict({"queues": ["default"], "runners": 2, "plugins": [self.ledger.plugin]}, **more)
 
-    def idle(self, redis):
-        return redis.client.llen("queue:default") == 0 and redis.client.hlen(RUN) == 0
-
     def assert_exactly_once(self):
         """Every job ended; none ran twice."""
         ended = self.ledger.ended()
@@ -33,7 +30,7 @@ class Outage(Case):
     def assert_at_least_once(self, redis):
         ended = self.ledger.ended()
         self.assertEqual([id for id in self.ledger.pushed if ended[id] == 0], [])
-        self.assertTrue(self.idle(redis))
+        self.assertTrue(redis.idle())
 
     def test_redis_killed_five_times_under_load_loses_nothing(self):
         redis = self.redis(aof="always")
@@ -45,7 +42,7 @@ class Outage(Case):
             done_before = len(self.ledger.ended())
             self.ledger.push(redis, 1, prefix="next")
             wait_until(lambda: len(self.ledger.ended()) > done_before, what="the next job")
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="every job")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="every job")
         self.assert_at_least_once(redis)
         self.assertTrue(worker.running)
         # Only what was being settled when the power went may have run twice.
@@ -68,7 +65,7 @@ class Outage(Case):
         redis.kill9()
         wait_until(self.ledger.all_ended, what="both, while Redis was away")
         redis.start()
-        wait_until(lambda: self.idle(redis), what="their settlement")
+        wait_until(lambda: redis.idle(), what="their settlement")
         self.assert_exactly_once()
         self.assertTrue(worker.running)
 
@@ -78,7 +75,7 @@ class Outage(Case):
         for _ in range(20):
             self.ledger.push(redis, 20, ms=1)
             redis.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="every job")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="every job")
         self.assert_exactly_once()
 
     def test_a_frozen_redis_makes_nobody_look_dead(self):
@@ -90,7 +87,7 @@ class Outage(Case):
         workers[0].wait_log("lost, connecting again")
         wait_until(lambda: "lost, connecting again" in workers[1].log(), what="both to notice")
         redis.resume()
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="both jobs")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="both jobs")
         self.assert_exactly_once()
         for worker in workers:
             self.assertNotIn("is silent", worker.log())
@@ -101,7 +98,7 @@ class Outage(Case):
         for _ in range(20):
             self.ledger.push(redis, 10, ms=1)
             redis.client.script_flush()
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="every job")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="every job")
         self.assert_exactly_once()
 
     def test_full_memory_stops_only_producers(self):
@@ -114,7 +111,7 @@ class Outage(Case):
         redis.client.config_set("maxmemory", 1)
         with self.assertRaises(redis_py.exceptions.ResponseError):
             redis.client.lpush("queue:default", "x")
-        wait_until(lambda: redis.client.llen("{queue:default}:dead") == 1 and self.idle(redis),
+        wait_until(lambda: redis.client.llen("{queue:default}:dead") == 1 and redis.idle(),
                    what="everything to be settled")
         redis.client.config_set("maxmemory", 0)
         self.ledger.push(redis, 3)
@@ -129,7 +126,7 @@ class Outage(Case):
         worker.wait_log("READONLY|replica")
         redis.client.execute_command("REPLICAOF", "NO", "ONE")
         self.ledger.push(redis, 5)
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="every job")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="every job")
         self.assert_exactly_once()
 
     def test_a_password_changed_and_back(self):
@@ -154,7 +151,7 @@ class Outage(Case):
         redis.restart(hard=True)  # no persistence
         wait_until(self.ledger.all_ended, what="both to finish")
         self.ledger.push(redis, 3)
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="new jobs")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="new jobs")
         self.assert_exactly_once()
         self.assertTrue(worker.running)
 
@@ -162,7 +159,7 @@ class Outage(Case):
         redis = self.redis(aof="always", options={"auto-aof-rewrite-percentage": "0"})
         worker = self.worker(redis, self.config())
         self.ledger.push(redis, 10)
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="the first jobs")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="the first jobs")
         aof = [os.path.join(where, name) for where, _, names in os.walk(redis.directory)
                for name in names if name.endswith(".incr.aof")][0]
         worker.stop()
@@ -177,7 +174,7 @@ class Outage(Case):
         redis.start()
         worker.cont()
         self.ledger.push(redis, 3)
-        wait_until(lambda: self.ledger.all_ended() and self.idle(redis), what="every job")
+        wait_until(lambda: self.ledger.all_ended() and redis.idle(), what="every job")
         self.assert_exactly_once()  # what was settled before is acknowledged again, not run again
 
     def test_workers_key_of_another_type_is_renamed_aside(self):
@@ -196,14 +193,15 @@ class Outage(Case):
         redis = self.redis(aof="always")
         worker = self.worker(redis, self.config(shutdown_timeout="1s"))
         self.ledger.push(redis, 2, ms=300)
-        wait_until(lambda: len(self.ledger.began()) == 2, what="both running")
+        wait_until(lambda: len(self.ledger.began()) == redis.client.hlen(RUN) == 2,
+                   what="both running")
         redis.kill9()
         wait_until(self.ledger.all_ended, what="both, while Redis was away")
         self.assertEqual(worker.drain(), 0)
         redis.start()
         self.assertEqual(redis.client.hlen(RUN), 2)
         run_command("worker", "-c", worker.config_path, "--burst")
-        self.assertTrue(self.idle(redis))
+        self.assertTrue(redis.idle())
         self.assert_exactly_once()
 
 

@@ -15,7 +15,7 @@ from bl import BUILD, ROOT, SLOW, Case, clean_env, run_command, wait_until
 from ledger import Ledger
 from records import unwrap
 
-QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
+QUEUE, DEAD = "queue:default", "{queue:default}:dead"
 LIMIT = 120  # seconds for another program
 
 
@@ -42,8 +42,7 @@ class ProducersCase(Case):
 
     def all_run_once(self):
         wait_until(self.ledger.all_ended, what="all jobs")
-        wait_until(lambda: self.client.llen(QUEUE) == 0 and self.client.hlen(RUN) == 0,
-                   what="an idle queue")
+        wait_until(self.server.idle, what="an idle queue")
         self.assertEqual(self.ledger.began(), {id: 1 for id in self.ledger.pushed})
         self.assertFalse(self.client.exists(DEAD, "{queue:default}:parked"))
 

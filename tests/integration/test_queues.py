@@ -30,9 +30,7 @@ class QueuesCase(Case):
         return "{queue:%s}:%s" % (queue, name)
 
     def wait_idle(self, *queues):
-        wait_until(lambda: not any(self.client.llen("queue:" + q) or
-                                   self.client.hlen(self.key("run", q)) for q in queues),
-                   what="idle queues")
+        wait_until(lambda: self.server.idle(*("queue:" + q for q in queues)), what="idle queues")
 
     def begun(self):
         """The ids in the order of their beginning."""

@@ -38,14 +38,8 @@ class Recovery(Case):
                          "/bin/sh", "-c", "echo $$ >>'%s/pids'; sleep 1000 & echo $! >>'%s/pids'; "
                          "wait" % (self.directory, self.directory)]}}}, **more)
 
-    def waiting(self, redis):
-        return redis.client.llen("queue:default")
-
     def running(self, redis):
         return redis.client.hlen(RUN)
-
-    def idle(self, redis):
-        return self.waiting(redis) == 0 and self.running(redis) == 0
 
     def tree_pids(self, count):
         def look():
@@ -69,7 +63,7 @@ class Recovery(Case):
             wait_until(lambda: not is_alive(pid), what="the end of the dead runner's program")
         self.assertTrue(is_alive(again[2]))
         wait_until(lambda: len(runners_of(worker)) == 2, what="a whole pool")
-        self.assertEqual(self.running(redis), 1)
+        wait_until(lambda: self.running(redis) == redis.held() == 1, what="the program, as running")
         self.assertIn(b'"crashes":1', redis.client.hvals(RUN)[0])
 
     def test_a_job_that_kills_its_runner_three_times_is_poison(self):
@@ -84,7 +78,7 @@ class Recovery(Case):
         self.assertIn(b'"reason":"poison"', letter)
         self.assertIn(b'"crashes":3', letter)
         self.assertIn(b"SIGABRT", letter)
-        wait_until(lambda: self.idle(redis), what="the neighbours")
+        wait_until(redis.idle, what="the neighbours")
         self.assertTrue(self.ledger.all_ended())
         self.assertEqual(redis.client.llen("{queue:default}:dead"), 1)
         self.assertTrue(worker.running)
@@ -104,15 +98,14 @@ class Recovery(Case):
         worker.kill9()
         for pid in processes:
             wait_until(lambda: not is_alive(pid), what="the end of process %d" % pid)
-        self.assertEqual(self.waiting(redis) + self.running(redis), 104)
+        self.assertEqual(redis.held(), 104)
         for name in ("t0", "t1"):  # they must not fill all the runners again
             self.assertEqual(sum(name.encode() in v for v in redis.client.hvals(RUN)), 1)
         worker.config["handlers"]["tree"]["exec"] = ["/bin/true"]
         worker.write_config(handlers=worker.config["handlers"], runners=6)
         worker.start()
         wait_until(self.ledger.all_ended, what="the waiting jobs")
-        wait_until(lambda: self.running(redis) == 2 and self.waiting(redis) == 0,
-                   what="the slow ones alone")
+        wait_until(lambda: self.running(redis) == redis.held() == 2, what="the slow ones alone")
         self.assertEqual(self.ledger.began()["slow0"], 2)
         for record in redis.client.hvals(RUN):
             self.assertIn(b'"lost":1', record)
@@ -124,15 +117,14 @@ class Recovery(Case):
         self.ledger.push(redis, 1, ms=300)
         self.ledger.push(redis, 1, ms=300, args={"fail": 1}, retry=5,
                          backoff={"type": "fixed", "base": 60})
-        wait_until(lambda: len(self.ledger.began()) == 2, what="both running")
+        wait_until(lambda: len(self.ledger.began()) == self.running(redis) == 2, what="both running")
         worker.stop()  # frozen: it hears nothing of what follows
         wait_until(self.ledger.all_ended, what="both returned")
         wait_until(self.both_returned(worker), what="both outcomes in the journal")
         worker.kill9_all()
         self.assertEqual(self.running(redis), 2)
         worker.start()
-        wait_until(lambda: self.running(redis) == 0, what="the outcomes to be settled")
-        self.assertEqual(self.waiting(redis), 0)
+        wait_until(redis.idle, what="the outcomes to be settled")
         self.assertEqual(redis.client.zcard("{queue:default}:retry"), 1)
         self.assertEqual(set(self.ledger.began().values()), {1})
 
@@ -170,7 +162,7 @@ class Recovery(Case):
         wait_until(lambda: len(self.ledger.began()) >= 4, what="all runners busy")
         first.kill9_all()
         wait_until(self.ledger.all_ended, what="every job")
-        wait_until(lambda: self.idle(redis), what="empty queues")
+        wait_until(redis.idle, what="empty queues")
         second.wait_log("a worker is silent")
         self.assertEqual(redis.client.hlen("bucketline:workers"), 1)
 
@@ -188,7 +180,7 @@ class Recovery(Case):
                                   self.ledger.document("delayed", delay=3600)])
         self.worker(redis, self.config(**FAST))
         wait_until(lambda: redis.client.zcard("{queue:default}:scheduled") == 2 and
-                   self.idle(redis), what="both to be scheduled")
+                   redis.idle(), what="both to be scheduled")
         self.assertEqual([], self.ledger.lines())
 
     def test_a_silent_worker_that_beats_again_keeps_what_was_not_taken(self):
@@ -208,17 +200,18 @@ class Recovery(Case):
         redis = self.redis()
         first = self.worker(redis, self.config(**FAST))
         self.ledger.push(redis, 1, ms=300)
-        wait_until(lambda: len(self.ledger.began()) == 1, what="the job running")
+        wait_until(lambda: len(self.ledger.began()) == self.running(redis) == 1,
+                   what="the job running")
         first.stop()
         second = self.worker(redis, self.config(**FAST))
         wait_until(lambda: self.ledger.began()["j0"] == 2, what="the second run")
         first.cont()
-        wait_until(lambda: self.idle(redis), what="one settlement")
+        wait_until(redis.idle, what="one settlement")
         first.wait_log(r"lost=\d|settled too late|claim was lost")
         # Both go on.
         self.ledger.push(redis, 20, ms=20)
         wait_until(self.ledger.all_ended, what="more work")
-        wait_until(lambda: self.idle(redis), what="empty queues")
+        wait_until(redis.idle, what="empty queues")
         self.assertEqual(redis.client.llen("{queue:default}:dead"), 0)
         self.assertEqual(first.drain(), 0)
         self.assertEqual(second.drain(), 0)
@@ -240,7 +233,8 @@ class Recovery(Case):
         self.ledger.push(redis, 5)
         wait_until(self.ledger.all_ended, what="work under the new incarnation")
         # What the old one held is nobody's until its silence is long enough.
-        wait_until(lambda: self.ledger.began()["slow0"] == 2, what="the job running again")
+        wait_until(lambda: self.ledger.began()["slow0"] == 2 and self.running(redis) == 1,
+                   what="the job running again")
         self.assertNotIn(mine, redis.client.hkeys("bucketline:workers"))
         self.assertIn(b'"lost":1', redis.client.hvals(RUN)[0])
 
@@ -271,7 +265,7 @@ class Recovery(Case):
         worker = self.worker(redis, self.config(plugins=[bad + ".so"]), start=False).start(False)
         self.ledger.push(redis, 3)
         worker.wait_log("backing off", 3)
-        self.assertEqual(self.waiting(redis) + self.running(redis), 3)
+        self.assertEqual(redis.held(), 3)
         worker.write_config(plugins=[self.ledger.plugin])
         worker.hup()
         wait_until(self.ledger.all_ended, what="the jobs after a reload")
@@ -285,7 +279,7 @@ class Recovery(Case):
         worker.kill9_all()
         run_command("worker", "-c", worker.config_path, "--burst")
         self.assertTrue(self.ledger.all_ended())
-        self.assertTrue(self.idle(redis))
+        self.assertTrue(redis.idle())
 
 
 if __name__ == "__main__":

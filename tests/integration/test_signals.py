@@ -53,7 +53,7 @@ class SignalsCase(Case):
         """Short jobs, so that the worker sends several ahead."""
         self.ledger.push(self.server, 200, prefix="warm")
         wait_until(self.ledger.all_ended, what="the short jobs")
-        wait_until(lambda: self.client.hlen(RUN) == 0, what="their settlement")
+        wait_until(self.server.idle, what="their settlement")
         self.ledger.pushed = []
 
     def assert_left_clean(self, worker):
@@ -249,8 +249,7 @@ class Reload(SignalsCase):
         wait_until(self.ledger.began, what="the job")
         self.reload(worker, queues=["extra"])
         wait_until(self.ledger.all_ended, what="its end")
-        wait_until(lambda: self.client.hlen(RUN) == 0, what="its settlement")
-        self.assertEqual(self.client.llen(QUEUE), 0)
+        wait_until(self.server.idle, what="its settlement")
 
     def test_delivery_can_be_changed(self):
         once = [{"name": "default", "delivery": "at-most-once"}]
@@ -356,7 +355,7 @@ class Reload(SignalsCase):
             self.reload(worker, queues=["extra", "default"] if n % 2 else ["default", "extra"])
         self.ledger.push(self.server, 50)
         wait_until(self.ledger.all_ended, what="all jobs")
-        wait_until(lambda: self.client.hlen(RUN) == 0, what="their settlement")
+        wait_until(self.server.idle, what="their settlement")
         self.assertEqual(set(self.ledger.began().values()), {1})
         self.assertFalse(self.client.exists(DEAD, "{queue:default}:retry"))
         wait_until(lambda: len(worker.children()) == 3, what="guard and two runners, no more")
@@ -412,7 +411,7 @@ class Said(SignalsCase):
             self.client.lpush(QUEUE, document % secret)
         self.ledger.push(self.server, 1)
         wait_until(self.ledger.all_ended, what="the last job")
-        wait_until(lambda: self.client.llen(QUEUE) == 0 and self.client.hlen(RUN) == 0 and
+        wait_until(lambda: self.server.idle() and
                    self.client.llen("{queue:default}:parked") == 1, what="an idle queue")
         worker.signal(signal.SIGUSR1)
         worker.wait_log("status of runner")
@@ -442,7 +441,7 @@ class Said(SignalsCase):
         self.assertIn("MONOTONIC_USEC=", hear("RELOADING=1"))
         hear("READY=1")
         self.client.lpush(QUEUE, '{"type":"env"}')
-        wait_until(lambda: os.path.exists(seen) and self.client.hlen(RUN) == 0, what="the program")
+        wait_until(lambda: os.path.exists(seen) and self.server.idle(), what="the program")
         with open(seen) as file:
             self.assertNotRegex(file.read(), "NOTIFY|WATCHDOG|BUCKETLINE|REDIS")
         worker.term()

@@ -116,7 +116,7 @@ childlogdir=%(d)s
         self.assert_all_end(old)
         self.wait_log("worker ready", 2)
         wait_until(self.ledger.all_ended, what="every job")
-        wait_until(lambda: self.client.hlen(RUN) == 0, what="their settlement")
+        wait_until(self.server.idle, what="their settlement")
         self.assertEqual(self.client.llen("{queue:default}:dead"), 0)
         self.assertEqual(self.client.hlen("bucketline:workers"), 1)
 

@@ -49,8 +49,7 @@ class WorkerCase(Case):
         wait_until(lambda: self.file(name) is not None, what="the file " + name)
 
     def wait_idle(self, queue="queue:default"):
-        wait_until(lambda: self.client.llen(queue) == 0 and
-                   self.client.hlen("{%s}:run" % queue) == 0, what="an idle queue")
+        wait_until(lambda: self.server.idle(queue), what="an idle queue")
 
     def wait_zset(self, key, count=1):
         wait_until(lambda: self.client.zcard(key) == count, what="%d in %s" % (count, key))
@@ -364,7 +363,7 @@ class Refused(WorkerCase):
         for n in range(3):
             self.ledger.push(self.server, 20, queue="queue:other")
             wait_until(self.ledger.all_ended, what="the other queue's jobs")
-            wait_until(lambda: self.client.hlen("{queue:other}:run") == 0, what="their settlement")
+            wait_until(lambda: self.server.idle("queue:other"), what="their settlement")
         self.assertEqual(self.client.llen(QUEUE) + self.client.hlen(RUN), 1100)
         for place in self.PLACES:
             self.assertEqual(self.client.get("{queue:default}:" + place), b"mine")

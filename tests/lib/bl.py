@@ -335,6 +335,18 @@ class Redis(Process):
     def resume(self):
         self.signal(signal.SIGCONT)
 
+    def held(self, *queues):
+        """How many jobs wait in the lists, lie in a worker's hand (where one may begin) or run.  Asked in
+        the order in which they move; no MULTI, which a server refuses when its memory is full."""
+        ask = self.client.pipeline(transaction=False)
+        for queue in queues or ("queue:default",):
+            ask.llen(queue).hlen("{%s}:run" % queue).keys("{%s}:hand:*" % queue)
+        return sum(len(n) if isinstance(n, list) else n for n in ask.execute())
+
+    def idle(self, *queues):
+        """Is every job settled?"""
+        return self.held(*queues) == 0
+
     def _drop_client(self):
         if self._client is not None:
             self._client.close()
