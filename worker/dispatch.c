@@ -12,7 +12,8 @@
 #include "worker/worker.h"
 
 enum {
-    CHUNK = 32, /* jobs put into one runner before the next is looked at */
+    CHUNK_US =
+        1000, /* jobs put into one runner before the next is looked at: worth waking it for */
     SLOW_JOB_MS = 50, /* behind a job running this long nothing waits if another is idle */
     UNKNOWN_JOB_US = 1000000, /* what a job of a type never seen is taken for */
 };
@@ -61,7 +62,7 @@ static struct runner *least_loaded(struct worker *w, int limit)
 void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
-    int given = 0;
+    int64_t given_us = 0;
     if (w->ready.first == NULL || liveness_doubtful(w) ||
         w->result_bytes > DISPATCH_RESULT_BYTES_MAX) /* until Redis has taken some */
         return;
@@ -69,15 +70,15 @@ void dispatch_run(struct worker *w)
         struct claim *c = w->ready.first;
         bool alone = must_run_alone(c);
         int limit = alone ? 1 : ahead_limit(expected_us(c));
-        if (r == NULL || given == CHUNK || !runner_has_room(r) || r->jobs.count >= limit) {
+        if (r == NULL || given_us >= CHUNK_US || !runner_has_room(r) || r->jobs.count >= limit) {
             r = least_loaded(w, limit);
-            given = 0;
+            given_us = 0;
         }
         if (r == NULL)
             return;
         runner_send(r, c);
         r->alone = alone;
-        given++;
+        given_us += expected_us(c);
     }
 }
 
