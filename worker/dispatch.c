@@ -180,6 +180,7 @@ void dispatch_returned(struct worker *w, struct runner *r, struct claim *c)
     c->queue->job_us = estimate_us(c->queue->job_us, us);
     claim_list_remove(c);
     r->jobs_done++;
+    w->spin.returned++;
     w->pool.worn_out |= runner_worn_out(r);
     if (r->jobs.count == 0) {
         r->alone = false;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,12 +257,19 @@ static void turn(struct worker *w)
 static void on_check(uv_check_t *handle)
 {
     struct worker *w = handle->data;
-    if (w->closed || !w->turn_wanted)
+    bool news = w->turn_wanted;
+    if (w->closed || !uv_is_active((uv_handle_t *)&w->turn_idle))
         return;
-    w->turn_wanted = false;
-    turn(w);
-    if (!w->turn_wanted)
+    if (news) {
+        w->turn_wanted = false;
+        turn(w);
+    }
+    if (w->turn_wanted)
+        return;
+    if (!spin_wanted(&w->spin, mono_us()))
         uv_idle_stop(&w->turn_idle);
+    else if (!news)
+        (void)sched_yield(); /* to a runner or Redis on this core; never fails */
 }
 
 /* ---- phases -------------------------------------------------------------------------------- */

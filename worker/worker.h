@@ -29,6 +29,7 @@
 #include "worker/pool.h"
 #include "worker/queue.h"
 #include "worker/settled.h"
+#include "worker/spin.h"
 
 enum phase {
     PHASE_STARTING = 0, /* connecting for the first time */
@@ -73,6 +74,7 @@ struct worker {
     uv_check_t turn_check;
     uv_idle_t turn_idle; /* makes the loop turn again without waiting */
     bool turn_wanted;
+    struct spin spin; /* it turns without waiting for this, too */
     uv_timer_t stamp_timer; /* the loop's stamp on the page, every 500 ms */
     uv_timer_t phase_timer; /* shutdown_timeout, then giving up */
 
