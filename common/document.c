@@ -181,17 +181,16 @@ static int read_positive_duration(const char *name, const struct json_member *m,
     return 0;
 }
 
-static int read_type(const char *name, const struct json_member *m, char *out, struct err *err)
+static int read_type(const char *name, const struct json_member *m, char out[DOC_TYPE_BYTES + 1],
+                     struct err *err)
 {
-    char type[DOC_TYPE_BYTES + 1];
     if (m->kind != JK_STRING)
         return wrong_type(name, "a string", m->kind, err);
-    int len = json_string_copy(m->value, type, sizeof type);
-    if (len < 0 || !document_type_valid((struct span){type, (size_t)len}))
+    int len = json_string_copy(m->value, out, DOC_TYPE_BYTES + 1);
+    if (len < 0 || !document_type_valid((struct span){out, (size_t)len}))
         return err_set(err, ERR_INVALID,
                        "member \"%s\" must have 1 to %d bytes of letters, digits and . _ : / -",
                        name, DOC_TYPE_BYTES);
-    memcpy(out, type, (size_t)len + 1);
     return 0;
 }
 

@@ -283,14 +283,15 @@ static bool parse_raw(struct span bytes, int depth, struct head *h)
 
 void record_parse(struct span bytes, int max_depth, struct record *ret)
 {
-    struct head h = {.record = RECORD_INIT};
+    struct prefix prefix;
     int depth = max_depth > HEAD_DEPTH_MIN ? max_depth : HEAD_DEPTH_MIN;
-    if (take_prefix(bytes, &h.prefix)) {
-        if (h.prefix.version > RECORD_VERSION) {
+    if (take_prefix(bytes, &prefix)) {
+        struct head h = {.record = RECORD_INIT, .prefix = prefix};
+        if (prefix.version > RECORD_VERSION) {
             *ret = (struct record){.kind = RECORD_NEWER, .job = bytes};
             return;
         }
-        if (h.prefix.raw ? parse_raw(bytes, depth, &h) : parse_wrapped(bytes, depth, &h)) {
+        if (prefix.raw ? parse_raw(bytes, depth, &h) : parse_wrapped(bytes, depth, &h)) {
             *ret = h.record;
             return;
         }
