@@ -90,11 +90,13 @@ void channel_receive(struct channel *ch, int timeout_ms)
         if (poll(&p, 1, timeout_ms) <= 0)
             return;
     }
-    buf_consume(&ch->in, ch->pos);
-    ch->scanned -= ch->pos < ch->scanned ? ch->pos : ch->scanned;
-    ch->pos = 0;
-    if (ch->in.len == 0)
-        buf_trim(&ch->in, KEEP_BYTES);
+    if (ch->pos >= ch->in.len / 2) { /* otherwise the jobs at hand would be moved time and again */
+        buf_consume(&ch->in, ch->pos);
+        ch->scanned -= ch->pos < ch->scanned ? ch->pos : ch->scanned;
+        ch->pos = 0;
+        if (ch->in.len == 0)
+            buf_trim(&ch->in, KEEP_BYTES);
+    }
     if (receive_once(ch, &ch->in, timeout_ms >= 0 ? MSG_DONTWAIT : 0))
         scan_for_drain(ch);
 }
