@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,9 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
-#include "worker/claim.h"
 #include "worker/death.h"
 #include "worker/dispatch.h"
 #include "worker/hand.h"
-#include "worker/janitor.h"
 #include "worker/link.h"
 #include "worker/liveness.h"
 #include "worker/once.h"
@@ -30,11 +27,11 @@
 #include "worker/statedir.h"
 #include "worker/stats.h"
 #include "worker/takeover.h"
+#include "worker/turn.h"
 #include "worker/wait.h"
 #include "worker/worker.h"
 
 enum {
-    DUTY_STEP_MS = 5, /* periodic duties run at most so often */
     DESCRIBE_LIMIT_MS = 20000,
     LARGE_BYTES = 256 * 1024, /* from here on a buffer has pages of its own */
     SETTLE_LAST_MS = 1000, /* after the runners' end, for the last answers of Redis */
@@ -67,40 +64,12 @@ double worker_random(struct worker *w)
     return (double)(w->random >> 11) / (double)(UINT64_C(1) << 53);
 }
 
-int64_t worker_mono_ms(const struct worker *w)
-{
-    return (int64_t)uv_now(w->loop); /* CLOCK_MONOTONIC too */
-}
-
-int64_t worker_wall_ms(struct worker *w)
-{
-    uint64_t turn = uv_now(w->loop);
-    if (turn != w->wall_read_at || w->wall_now_ms == 0) {
-        w->wall_read_at = turn;
-        w->wall_now_ms = wall_ms();
-    }
-    return w->wall_now_ms;
-}
-
 bool worker_claiming(const struct worker *w)
 {
     return w->synced && w->phase == PHASE_RUNNING;
 }
 
-/* ---- each turn of the loop ----------------------------------------------------------------- */
-
-static void on_idle(uv_idle_t *handle)
-{
-    (void)handle; /* it only keeps the loop from waiting */
-}
-
-void worker_wake(struct worker *w)
-{
-    if (w->turn_wanted || w->closed)
-        return;
-    w->turn_wanted = true;
-    uv_idle_start(&w->turn_idle, on_idle);
-}
+/* ---- phases -------------------------------------------------------------------------------- */
 
 static void set_phase(struct worker *w, enum phase p)
 {
@@ -138,7 +107,7 @@ static bool queues_empty(const struct worker *w)
     return once_drained(w);
 }
 
-static void check_burst(struct worker *w)
+void lifecycle_check_burst(struct worker *w)
 {
     if (!w->burst || w->phase != PHASE_RUNNING || !w->synced || w->claims.count > 0 ||
         claims_open(w) || !settle_idle(w) || outbox_busy(w) || w->recoveries != NULL ||
@@ -159,18 +128,15 @@ static void kill_runners(struct worker *w)
 
 static void leave(struct worker *w);
 
-/* Quiet or stopping: what is in hand goes back in one go with what claims under way may bring, which
- * stood behind it. */
-static void give_back_step(struct worker *w)
+void lifecycle_give_back(struct worker *w)
 {
     if (!claims_open(w) || w->phase == PHASE_KILLING)
         dispatch_give_back_ready(w, INT64_MAX);
 }
 
-/* Draining and killing: give back what came late, let idle runners go, see whether all is done. */
-static void stop_step(struct worker *w)
+void lifecycle_stop_step(struct worker *w)
 {
-    give_back_step(w);
+    lifecycle_give_back(w);
     hand_tidy(w);
     CRASH_POINT("stop.gave-back");
     bool jobs_done =
@@ -187,92 +153,10 @@ static void stop_step(struct worker *w)
         leave(w);
 }
 
-static int64_t duties(struct worker *w, int64_t now)
+int64_t lifecycle_due(const struct worker *w)
 {
-    int64_t next = pool_deadlines(w, now);
-    int64_t others[] = {
-        dispatch_check(w, now), settle_retry_blocked(w, now),
-        reconcile_due(w, now),  recover_run(w, now),
-        recover_audit(w, now),  schedule_run(w, now),
-        wait_sweep(w, now),     takeover_run(w, now),
-        outbox_run(w, now),     janitor_run(w, now),
-        once_due(w, now),
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(others); i++)
-        next = others[i] < next ? others[i] : next;
-    if (w->phase == PHASE_KILLING && w->kill_mono_ms + SETTLE_LAST_MS + 1 < next)
-        next = w->kill_mono_ms + SETTLE_LAST_MS + 1;
-    return next;
+    return w->phase == PHASE_KILLING ? w->kill_mono_ms + SETTLE_LAST_MS + 1 : INT64_MAX;
 }
-
-static void on_duty_timer(uv_timer_t *t)
-{
-    worker_wake(t->data);
-}
-
-static void arm_duties(struct worker *w, int64_t at_mono_ms, int64_t now_mono_ms)
-{
-    if (at_mono_ms == INT64_MAX) {
-        uv_timer_stop(&w->duty_timer);
-        return;
-    }
-    int64_t in_ms = at_mono_ms > now_mono_ms ? at_mono_ms - now_mono_ms : 0;
-    if (uv_timer_start(&w->duty_timer, on_duty_timer, (uint64_t)in_ms, 0) != 0)
-        BUG("uv_timer_start");
-}
-
-static void turn(struct worker *w)
-{
-    int64_t now = mono_ms();
-    liveness_stamp(w); /* what this turn heard may be old */
-    if (w->phase < PHASE_DRAINING) { /* before anything else: somebody may wait for this one job */
-        if (w->pool.worn_out)
-            pool_balance(w);
-        if (w->phase == PHASE_QUIET)
-            give_back_step(w);
-        else
-            dispatch_run(w);
-        pool_flush(w);
-    }
-    if (now - w->duty_mono_ms >= DUTY_STEP_MS) {
-        w->duty_mono_ms = now;
-        arm_duties(w, duties(w, now), now);
-    } else {
-        arm_duties(w, w->duty_mono_ms + DUTY_STEP_MS, now);
-    }
-    if (w->phase >= PHASE_DRAINING) {
-        if (w->phase != PHASE_LEAVING)
-            stop_step(w);
-    } else {
-        claim_run(w);
-        once_run(w);
-        hand_tidy(w);
-        wait_run(w);
-        check_burst(w);
-    }
-    pool_flush(w);
-    settle_flush(w);
-}
-
-static void on_check(uv_check_t *handle)
-{
-    struct worker *w = handle->data;
-    bool news = w->turn_wanted;
-    if (w->closed || !uv_is_active((uv_handle_t *)&w->turn_idle))
-        return;
-    if (news) {
-        w->turn_wanted = false;
-        turn(w);
-    }
-    if (w->turn_wanted)
-        return;
-    if (!spin_wanted(&w->spin, mono_us()))
-        uv_idle_stop(&w->turn_idle);
-    else if (!news)
-        (void)sched_yield(); /* to a runner or Redis on this core; never fails */
-}
-
-/* ---- phases -------------------------------------------------------------------------------- */
 
 void lifecycle_synced(struct worker *w)
 {
@@ -363,9 +247,7 @@ static void close_all(struct worker *w)
     redis_link_close(w->main, NULL, NULL);
     signals_stop(w);
     pool_done(w);
-    uv_close((uv_handle_t *)&w->turn_check, NULL);
-    uv_close((uv_handle_t *)&w->turn_idle, NULL);
-    uv_close((uv_handle_t *)&w->duty_timer, NULL);
+    turn_close(w);
     uv_close((uv_handle_t *)&w->phase_timer, NULL);
 }
 
@@ -469,15 +351,6 @@ static int init_state(struct worker *w, struct err *err)
     return rc < 0 ? rc : init_slots(w, err);
 }
 
-static void init_handles(struct worker *w)
-{
-    if (uv_check_init(w->loop, &w->turn_check) != 0 || uv_idle_init(w->loop, &w->turn_idle) != 0 ||
-        uv_timer_init(w->loop, &w->duty_timer) != 0 || uv_timer_init(w->loop, &w->phase_timer) != 0)
-        BUG("libuv handles");
-    w->turn_check.data = w->turn_idle.data = w->duty_timer.data = w->phase_timer.data = w;
-    uv_check_start(&w->turn_check, on_check);
-}
-
 static void worker_free(struct worker *w)
 {
     if (w->pool.runners != NULL)
@@ -516,7 +389,10 @@ static int start(struct worker *w, struct err *err)
         log_msg(LOG_ERROR, "plugin cannot be used; its types are parked",
                 KV_STR("plugin", w->catalog.broken[i]));
     CRASH_POINT("start.described");
-    init_handles(w);
+    turn_init(w);
+    if (uv_timer_init(w->loop, &w->phase_timer) != 0)
+        BUG("uv_timer_init");
+    w->phase_timer.data = w;
     liveness_init(w);
     signals_start(w);
     rc = pool_init(w, err);

@@ -1,5 +1,4 @@
-/* lifecycle.h - the worker from start to stop: what runs in each turn of the loop, and the phases of
- * stopping.
+/* lifecycle.h - the worker from start to stop, and the phases it goes through.
  *
  *   starting --synced--> running <--TSTP/CONT--> quiet
  *       \                   |  TERM, INT, burst done  |
@@ -14,6 +13,7 @@
 #define BL_WORKER_LIFECYCLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/config.h"
 #include "common/err.h"
@@ -37,6 +37,18 @@ void lifecycle_synced(struct worker *w);
 void lifecycle_stop(struct worker *w, const char *why);
 /* TSTP and CONT. */
 void lifecycle_quiet(struct worker *w, bool quiet);
+
+/* The phases' part in each turn of the loop (turn.h). */
+/* A burst: is every queue drained? */
+void lifecycle_check_burst(struct worker *w);
+/* Quiet or stopping: what is in hand goes back in one go with what claims under way may bring, which
+ * stood behind it. */
+void lifecycle_give_back(struct worker *w);
+/* Draining and killing: gives back what came late, lets idle runners go, sees whether all is done. */
+void lifecycle_stop_step(struct worker *w);
+/* When lifecycle_stop_step() is to look next though nothing happened, mono ms; INT64_MAX = never. */
+int64_t lifecycle_due(const struct worker *w);
+
 /* Another process has our incarnation: kills the runners, settles nothing, forgets all and executes
  * itself again under the same pid, which draws another incarnation.  Exits 75 if that fails. */
 _Noreturn void lifecycle_end_as_clone(struct worker *w);

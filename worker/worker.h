@@ -6,8 +6,7 @@
  * reconcile.c (what Redis thinks is ours), recover.c and takeover.c (what dead workers held),
  * schedule.c (what is due), once.c (at-most-once queues), lifecycle.c (start and stop).
  *
- * Everything runs on one thread in one loop.  After the callbacks of each turn turn() runs settle,
- * dispatch, claim and wait once, so that what came in together goes out together.
+ * Everything runs on one thread in one loop; turn.c has what is done once in each turn of it.
  */
 #ifndef BL_WORKER_WORKER_H
 #define BL_WORKER_WORKER_H
@@ -153,7 +152,7 @@ struct worker {
     int64_t handlers_since_wall_ms; /* when this generation of runners began */
 };
 
-/* Asks for turn() at the end of this loop turn. */
+/* Asks for the work of a turn (turn.h) once the callbacks of this one are through. */
 void worker_wake(struct worker *w);
 /* May new jobs be claimed now? */
 bool worker_claiming(const struct worker *w);
