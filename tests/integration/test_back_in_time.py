@@ -36,7 +36,7 @@ class BackInTime(Case):
         redis = self.redis()
         gate = os.path.join(self.directory, "gate")
         script = "while [ ! -e '%s' ]; do sleep 0.01; done" % gate
-        self.worker(redis, {"runners": 1, "handlers": {
+        worker = self.worker(redis, {"runners": 1, "handlers": {
             "x": {"exec": ["/bin/sh", "-c", script]}, "y": {"exec": ["/bin/true"]}}})
         client = redis.client
         client.lpush("queue:default", '{"type":"x","reply_to":"reply:1","on_success":{"type":"y",'
@@ -45,9 +45,11 @@ class BackInTime(Case):
         client.save()
         open(gate, "w").close()
         wait_until(lambda: client.exists("reply:1", "reply:2") == 2, what="both replies")
+        worker.stop()  # or it has told them again before the look
         redis.kill9()
         redis.start()  # what was told is forgotten, and the job lies in `run` again
         self.assertEqual(0, client.exists("reply:1", "reply:2"))
+        worker.cont()
         wait_until(lambda: client.exists("reply:1", "reply:2") == 2, what="both replies again")
 
     def test_after_a_retry(self):
