@@ -12,8 +12,7 @@
 #include "worker/worker.h"
 
 enum {
-    CHUNK_US =
-        1000, /* jobs put into one runner before the next is looked at: worth waking it for */
+    CHUNK_US = 1000, /* expected work put into one runner before the next is looked at */
     SLOW_JOB_MS = 50, /* behind a job running this long nothing waits if another is idle */
     UNKNOWN_JOB_US = 1000000, /* what a job of a type never seen is taken for */
 };

@@ -39,7 +39,7 @@ void lifecycle_stop(struct worker *w, const char *why);
 void lifecycle_quiet(struct worker *w, bool quiet);
 
 /* The phases' part in each turn of the loop (turn.h). */
-/* A burst: is every queue drained? */
+/* A burst ends here once every queue is drained. */
 void lifecycle_check_burst(struct worker *w);
 /* Quiet or stopping: what is in hand goes back in one go with what claims under way may bring, which
  * stood behind it. */

@@ -2,8 +2,9 @@
  *
  * To sleep and be woken takes as long as a hundred jobs that do nothing, and a kernel likes to wake the
  * sleeper where the waker runs: on the core on which Redis still works.  So every SPIN_JOBS jobs that
- * return are worth SPIN_US without sleep.  Below SPIN_JOBS per SPIN_US, 128,000 jobs a second,
- * the worker sleeps whenever there is nothing to do.  (docs/performance.md has what it gains.)
+ * return in one turn, or while it looks, are worth SPIN_US without sleep: the one place that polls.  At
+ * R jobs a second it takes at most R / 128,000 of a core, and nothing where jobs return one by one.
+ * (docs/performance.md has what it gains.)
  */
 #ifndef BL_WORKER_SPIN_H
 #define BL_WORKER_SPIN_H
@@ -14,7 +15,7 @@
 enum { SPIN_JOBS = 64, SPIN_US = 500 };
 
 struct spin {
-    int returned; /* jobs, since they last were SPIN_JOBS; the caller counts */
+    int returned; /* jobs since it was last set to 0; the caller counts */
     int64_t until_us; /* CLOCK_MONOTONIC */
 };
 

@@ -73,7 +73,7 @@ struct worker {
     uv_check_t turn_check;
     uv_idle_t turn_idle; /* makes the loop turn again without waiting */
     bool turn_wanted;
-    struct spin spin; /* it turns without waiting for this, too */
+    struct spin spin; /* whether the loop looks again instead of sleeping */
     uv_timer_t stamp_timer; /* the loop's stamp on the page, every 500 ms */
     uv_timer_t phase_timer; /* shutdown_timeout, then giving up */
 

@@ -34,7 +34,9 @@ def _inclusive(path, function):
     out = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", path],
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout.decode()
     found = re.search(r"^\s*([\d,]+) .*:%s(?: \[|$)" % function, out, re.MULTILINE)
-    return int(found.group(1).replace(",", "")) if found else 0
+    if found is None:
+        raise AssertionError("%s is not among the functions counted in %s" % (function, path))
+    return int(found.group(1).replace(",", ""))
 
 
 def _per_job(path, who):

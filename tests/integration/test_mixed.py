@@ -1,5 +1,6 @@
 """Short jobs and jobs that take for ever in one queue: none of the short ones waits for a slow one
-while somebody could run it.  Nothing here is timed: a slow job outlasts the test."""
+while somebody could run it, and none of a burst while runners are idle.  Nothing here is timed: a slow
+job outlasts the test, and what ran at the same time is told by the order of begins and ends."""
 
 import os
 import statistics

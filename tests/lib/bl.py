@@ -336,11 +336,12 @@ class Redis(Process):
         self.signal(signal.SIGCONT)
 
     def held(self, *queues):
-        """How many jobs wait in the lists, lie in a worker's hand (where one may begin) or run.  Asked in
-        the order in which they move; no MULTI, which a server refuses when its memory is full."""
+        """How many jobs wait in the lists, lie in workers' hands (one in each; it may have begun) or run.
+        Asked in the order in which they move; no MULTI, which a server refuses when its memory is
+        full."""
         ask = self.client.pipeline(transaction=False)
         for queue in queues or ("queue:default",):
-            ask.llen(queue).hlen("{%s}:run" % queue).keys("{%s}:hand:*" % queue)
+            ask.llen(queue).keys("{%s}:hand:*" % queue).hlen("{%s}:run" % queue)
         return sum(len(n) if isinstance(n, list) else n for n in ask.execute())
 
     def idle(self, *queues):

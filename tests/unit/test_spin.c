@@ -6,7 +6,7 @@
 
 #include "worker/spin.h"
 
-static void slow_jobs_never_keep_it_awake(void **state)
+static void too_few_in_a_turn_do_not_keep_it_awake(void **state)
 {
     (void)state;
     struct spin s = {0};
@@ -46,7 +46,7 @@ static void awake_it_adds_up_what_comes_in_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slow_jobs_never_keep_it_awake),
+        cmocka_unit_test(too_few_in_a_turn_do_not_keep_it_awake),
         cmocka_unit_test(many_at_once_keep_it_awake_for_a_while),
         cmocka_unit_test(awake_it_adds_up_what_comes_in_pieces),
     };
