@@ -63,7 +63,7 @@ def _burst(stage, who, jobs, name):
     worker.spawn()
     if worker.wait(300) != 0:
         raise AssertionError("the burst failed:\n" + worker.log())
-    left = stage.client.hlen("{queue:default}:run") + stage.client.llen("queue:default")
+    left = stage.redis.held()
     found = glob.glob(counts + ".*")
     if left or len(found) != 1:
         raise AssertionError("%d jobs left, counts in %s; log:\n%s" % (left, found, worker.log()))
