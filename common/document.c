@@ -71,7 +71,7 @@ static const unsigned char first_of_len[SPELLING_BYTES_MAX + 2] = {0,  0,  0,  2
 enum { FOLLOW_UPS_MAX = 32 };
 
 struct reading {
-    struct document document;
+    struct document *document;
     const struct document_limits *limits;
     unsigned members; /* bits of enum member that were given */
     unsigned seen; /* bits of `spellings` */
@@ -82,7 +82,8 @@ static const struct spelling *find_spelling(struct span key)
 {
     if (key.len <= SPELLING_BYTES_MAX)
         for (size_t i = first_of_len[key.len]; i < first_of_len[key.len + 1]; i++)
-            if (memcmp(spellings[i].name, key.ptr, key.len) == 0)
+            if (spellings[i].name[0] == key.ptr[0] &&
+                memcmp(spellings[i].name, key.ptr, key.len) == 0)
                 return &spellings[i];
     if (memchr(key.ptr, '\\', key.len) != NULL)
         for (size_t i = 0; i < NONE; i++)
@@ -299,8 +300,8 @@ static int read_backoff(struct reading *r, const struct json_member *m, struct e
                            "member \"backoff\": member \"max\" must not be below \"base\"");
         b.backoff.max_ms = b.backoff.base_ms;
     }
-    r->document.backoff = b.backoff;
-    r->document.has |= DOC_HAS_BACKOFF;
+    r->document->backoff = b.backoff;
+    r->document->has |= DOC_HAS_BACKOFF;
     return 0;
 }
 
@@ -335,8 +336,8 @@ static int read_unique(struct reading *r, const struct json_member *m, struct er
         return rc;
     if (!has_key)
         return err_set(err, ERR_MISSING, "member \"unique\": member \"key\" is missing");
-    r->document.unique = m->value;
-    r->document.has |= DOC_HAS_UNIQUE;
+    r->document->unique = m->value;
+    r->document->has |= DOC_HAS_UNIQUE;
     return 0;
 }
 
@@ -362,8 +363,8 @@ static int read_tags(struct reading *r, const struct json_member *m, struct err 
 {
     if (m->kind != JK_ARRAY)
         return wrong_type("tags", "an array of strings", m->kind, err);
-    r->document.tags = m->value;
-    r->document.has |= DOC_HAS_TAGS;
+    r->document->tags = m->value;
+    r->document->has |= DOC_HAS_TAGS;
     return in_member("tags", json_array_scan(m->value, r->limits->max_depth, on_tag, NULL, err),
                      err);
 }
@@ -372,8 +373,8 @@ static int read_meta(struct reading *r, const struct json_member *m, struct err 
 {
     if (m->kind != JK_OBJECT)
         return wrong_type("meta", "an object of strings", m->kind, err);
-    r->document.meta = m->value;
-    r->document.has |= DOC_HAS_META;
+    r->document->meta = m->value;
+    r->document->has |= DOC_HAS_META;
     return in_member("meta", json_object_scan(m->value, r->limits->max_depth, on_meta, NULL, err),
                      err);
 }
@@ -392,7 +393,7 @@ static int read_follow_up(struct reading *r, const char *name, unsigned has,
     if (r->level == FOLLOW_UPS_MAX)
         return err_set(err, ERR_TOO_DEEP, "more than %d follow-ups in each other", FOLLOW_UPS_MAX);
     *ret = m->value;
-    r->document.has |= has;
+    r->document->has |= has;
     return in_member(name, parse(m->value, r->limits, r->level + 1, &inner, err), err);
 }
 
@@ -403,8 +404,15 @@ static int read_text(struct reading *r, const char *name, unsigned has, const st
 {
     char copy[DOC_NAME_BYTES + 1];
     *ret = m->value;
-    r->document.has |= has;
+    r->document->has |= has;
     return read_name(name, m, copy, sizeof copy, err);
+}
+
+/* Of a follow-up; it is looked at again when that is enqueued. */
+static int read_queue(const char *name, const struct json_member *m, struct err *err)
+{
+    char queue[DOC_TYPE_BYTES + 1];
+    return read_type(name, m, queue, err);
 }
 
 static int read_dead(struct document *d, const struct json_member *m, struct err *err)
@@ -418,8 +426,7 @@ static int read_dead(struct document *d, const struct json_member *m, struct err
 static int read_member(struct reading *r, const struct spelling *s, const struct json_member *m,
                        struct err *err)
 {
-    struct document *d = &r->document;
-    char queue[DOC_TYPE_BYTES + 1];
+    struct document *d = r->document;
     switch (s->member) {
     case MEMBER_TYPE:
         return read_type(s->name, m, d->type, err);
@@ -472,7 +479,7 @@ static int read_member(struct reading *r, const struct spelling *s, const struct
         d->has |= DOC_HAS_ENQUEUED;
         return read_time(s->name, m, &d->enqueued_at_ms, err);
     case MEMBER_QUEUE:
-        return read_type(s->name, m, queue, err);
+        return read_queue(s->name, m, err);
     }
     BUG("member %d", (int)s->member);
 }
@@ -509,28 +516,33 @@ static int on_member(void *arg, const struct json_member *m, struct err *err)
     return m->kind == JK_NULL ? 0 : read_member(r, s, m, err);
 }
 
+/* Member by member: to fill all of it, long texts included, takes as long as to read a short one. */
+static void set_defaults(struct document *d, struct span text)
+{
+    static const struct span none = {0};
+    d->bytes = text;
+    d->has = 0;
+    d->type[0] = d->id[0] = '\0';
+    d->args = SPAN_OF_STR("null");
+    d->meta = d->tags = d->group = d->unique = none;
+    d->reply_to = d->on_success = d->on_failure = none;
+    d->at_ms = d->expires_at_ms = d->keep_ms = d->created_at_ms = d->enqueued_at_ms = 0;
+    d->timeout_ms = DOC_DEFAULT_TIMEOUT_MS;
+    d->retries = RETRY_DEFAULT;
+    d->backoff = (struct backoff)BACKOFF_INIT;
+    d->dead = true;
+}
+
 static int parse(struct span text, const struct document_limits *limits, int level,
                  struct document *ret, struct err *err)
 {
-    struct reading r = {
-        .limits = limits,
-        .level = level,
-        .document =
-            {
-                .bytes = text,
-                .args = SPAN_OF_STR("null"),
-                .timeout_ms = DOC_DEFAULT_TIMEOUT_MS,
-                .retries = RETRY_DEFAULT,
-                .backoff = BACKOFF_INIT,
-                .dead = true,
-            },
-    };
+    struct reading r = {.document = ret, .limits = limits, .level = level};
+    set_defaults(ret, text);
     int rc = json_object_scan(text, limits->max_depth, on_member, &r, err);
     if (rc < 0)
         return rc;
-    if (r.document.type[0] == '\0')
+    if (ret->type[0] == '\0')
         return err_set(err, ERR_MISSING, "member \"type\" is missing");
-    *ret = r.document;
     return 0;
 }
 

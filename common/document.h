@@ -76,7 +76,8 @@ struct document {
     bool dead; /* default true; false = forget when retries are spent */
 };
 
-/* -ERR_TOO_BIG, -ERR_TOO_DEEP, -ERR_SYNTAX, -ERR_TYPE (no object, or a member's type),
+/* On failure `ret` holds what was read until then.
+ * -ERR_TOO_BIG, -ERR_TOO_DEEP, -ERR_SYNTAX, -ERR_TYPE (no object, or a member's type),
  * -ERR_MISSING (type), -ERR_DUPLICATE, -ERR_RANGE, -ERR_INVALID.  The text is what goes on the
  * dead letter: "member \"retry\" must be an integer or false, not a string". */
 MUST_CHECK int document_parse(struct span bytes, const struct document_limits *limits,

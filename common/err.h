@@ -53,6 +53,13 @@ struct err {
     char text[ERR_TEXT_BYTES]; /* one line, no newline, cut at the limit */
 };
 
+/* The same where every job passes: its texts, most of its size, are left as they are. */
+static inline void err_init(struct err *e)
+{
+    e->code = e->line = e->col = 0;
+    e->file[0] = e->text[0] = '\0';
+}
+
 /* Sets `e` (NULL is fine) unless it already holds an error.  Returns -code, so that
  * `return err_set(err, ERR_TYPE, ...)` reads well. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -231,7 +231,8 @@ static int push_line(struct run *r, int64_t number, struct span line, struct err
     if (json_trim(line).len == 0)
         return 0;
     struct document parsed;
-    struct err bad = {0};
+    struct err bad;
+    err_init(&bad);
     if (document_parse(line, &r->limits, &parsed, &bad) != 0) {
         bad_line(r, number, bad.text);
         return 0;

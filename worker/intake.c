@@ -76,8 +76,9 @@ void intake_claim(struct worker *w, struct claim *c)
         .max_bytes = (size_t)w->cfg.limits.document_bytes,
         .max_depth = w->cfg.limits.nesting,
     };
-    struct err text = {0};
+    struct err text;
     struct ending e;
+    err_init(&text);
     intake_judge(c, &limits, worker_wall_ms(w), &text, &e);
     if (e.kind == ENDING_OUTCOME) {
         c->handler = catalog_find(&w->catalog, c->doc.type);

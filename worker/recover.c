@@ -258,8 +258,8 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
     struct decide_policy policy = settle_policy(w, c);
     decide(&c->rec, &e, &policy, worker_random(w), wall_ms(), &c->storage, &c->decision);
     if (c->decision.rewrite)
-        settle_write_record(w, &c->rec, &c->doc, &r->inc, seq, r->queues[r->queue].list,
-                            &c->record);
+        settle_write_record(w, &c->rec, c->parsed ? &c->doc : NULL, &r->inc, seq,
+                            r->queues[r->queue].list, &c->record);
     const char *outcome = finish_outcome(&e, &c->decision);
     if (c->parsed && finish_wanted(&c->doc, outcome))
         (void)finish_command(w, &r->queues[r->queue], &r->inc, seq,
