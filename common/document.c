@@ -516,7 +516,8 @@ static int on_member(void *arg, const struct json_member *m, struct err *err)
     return m->kind == JK_NULL ? 0 : read_member(r, s, m, err);
 }
 
-/* Member by member: to fill all of it, long texts included, takes as long as to read a short one. */
+/* Member by member: to fill all of it, its long texts included, takes nearly as long as to read a
+ * short document. */
 static void set_defaults(struct document *d, struct span text)
 {
     static const struct span none = {0};
