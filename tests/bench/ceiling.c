@@ -13,11 +13,13 @@
  *   pop-one    BRPOP of --count jobs one by one, --depth in flight: at most once without batches
  *   ping       --count round trips, one after the other
  *   wake       BRPOP until --count values came, each the CLOCK_MONOTONIC ns of its push
+ *   relay      the same, each value passed on to a child process, which sees it: three processes wake
+ *              up one after the other, as for a job that runs in a process of its own
  *   spawn      starts --count processes of /bin/true, --depth at a time: what `exec` jobs cost at
  *              least
  *   documents  prints --count documents, one a line, for `enqueue --bulk`
  *
- * Prints one line of JSON: jobs, seconds, cpu_seconds; ping and wake: p50, p99, p999 in us.
+ * Prints one line of JSON: jobs, seconds, cpu_seconds; ping, wake and relay: p50, p99, p999 in us.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,8 +27,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/store.h"
 #include "enqueue/batch.h"
@@ -282,6 +286,45 @@ static void run_wake(struct client *c, const struct store_queue *q, const struct
     free(ns);
 }
 
+/* The child of run_relay(): takes the times of pushes from `fd`, and ends the process. */
+static _Noreturn void relayed(int fd, int64_t count)
+{
+    int64_t *ns = xcalloc((size_t)count, sizeof *ns);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t pushed_ns;
+        if (recv(fd, &pushed_ns, sizeof pushed_ns, MSG_WAITALL) != sizeof pushed_ns)
+            die("the parent is gone");
+        ns[i] = now_ns() - pushed_ns;
+    }
+    print_spread(ns, count);
+    exit(0);
+}
+
+static void run_relay(struct client *c, const struct store_queue *q, const struct options *o)
+{
+    int fds[2], status = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1)
+        die("socketpair");
+    pid_t child = fork();
+    if (child == -1)
+        die("fork");
+    if (child == 0) {
+        close(fds[0]);
+        relayed(fds[1], o->count);
+    }
+    close(fds[1]);
+    for (int64_t i = 0; i < o->count; i++) {
+        store_cmd_brpop(&c->out, &q, 1, 0);
+        struct answer a = client_await(c);
+        int64_t pushed_ns = strtoll(a.bytes, NULL, 10);
+        if (send(fds[0], &pushed_ns, sizeof pushed_ns, MSG_NOSIGNAL) != sizeof pushed_ns)
+            die("the child is gone");
+    }
+    if (waitpid(child, &status, 0) == -1 || status != 0)
+        die("the child failed");
+    close(fds[0]);
+}
+
 /* ---- processes ---------------------------------------------------------------------------- */
 
 static void run_spawn(const struct options *o)
@@ -387,8 +430,10 @@ int main(int argc, char **argv)
         run_ping(&c, &o);
     else if (strcmp(o.mode, "wake") == 0)
         run_wake(&c, &q, &o);
+    else if (strcmp(o.mode, "relay") == 0)
+        run_relay(&c, &q, &o);
     else
-        die("usage: ceiling push|claim|pop|ping|wake|spawn|documents [--OPTION VALUE]...");
+        die("usage: ceiling push|claim|pop|ping|wake|relay|spawn|documents [--OPTION VALUE]...");
     client_close(&c);
     store_queue_done(&q);
     return 0;

@@ -17,8 +17,8 @@ def _round_trip(stage, count):
     return stage.ceiling("ping", count=count)
 
 
-def _bare(stage, rate, count):
-    waiting = stage.start_tool("ceiling", "wake", count=count)
+def _bare(stage, rate, count, mode="wake"):
+    waiting = stage.start_tool("ceiling", mode, count=count)
     stage.tool("pusher", "bare", rate=rate, count=count)
     return stage.tool_result(waiting)
 
@@ -46,6 +46,7 @@ def run(bench):
             results = bench.interleave({
                 "round trip": lambda: _round_trip(stage, count),
                 "BRPOP, bare": lambda: _bare(stage, rate, count),
+                "BRPOP, relayed": lambda: _bare(stage, rate, count, "relay"),
                 "at least once": lambda: _with_worker(stage, rate, count),
                 "at most once": lambda: _with_worker(stage, rate, count, "at-most-once"),
             })
@@ -60,5 +61,6 @@ def run(bench):
             rows.append(Row("pace held", "pushes/s", results["at least once"]["pushed/s"]))
             bench.table.section(
                 "Latency from push to begin, {:,} jobs/s".format(rate), rows,
-                "%s pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it"
+                "%s pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it; relayed: "
+                "until a child of it has it"
                 % "{:,}".format(count))
