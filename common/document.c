@@ -516,8 +516,7 @@ static int on_member(void *arg, const struct json_member *m, struct err *err)
     return m->kind == JK_NULL ? 0 : read_member(r, s, m, err);
 }
 
-/* Member by member: to fill all of it, its long texts included, takes nearly as long as to read a
- * short document. */
+/* Member by member: to fill its long texts, too, takes nearly as long as to read a short one. */
 static void set_defaults(struct document *d, struct span text)
 {
     static const struct span none = {0};
@@ -540,11 +539,9 @@ static int parse(struct span text, const struct document_limits *limits, int lev
     struct reading r = {.document = ret, .limits = limits, .level = level};
     set_defaults(ret, text);
     int rc = json_object_scan(text, limits->max_depth, on_member, &r, err);
-    if (rc < 0)
-        return rc;
-    if (ret->type[0] == '\0')
+    if (rc == 0 && ret->type[0] == '\0')
         return err_set(err, ERR_MISSING, "member \"type\" is missing");
-    return 0;
+    return rc;
 }
 
 int document_parse(struct span bytes, const struct document_limits *limits, struct document *ret,
