@@ -76,7 +76,7 @@ struct document {
     bool dead; /* default true; false = forget when retries are spent */
 };
 
-/* On failure `ret` holds what was read until then.
+/* After a failure `ret` is not to be read: what is in it may be half written.
  * -ERR_TOO_BIG, -ERR_TOO_DEEP, -ERR_SYNTAX, -ERR_TYPE (no object, or a member's type),
  * -ERR_MISSING (type), -ERR_DUPLICATE, -ERR_RANGE, -ERR_INVALID.  The text is what goes on the
  * dead letter: "member \"retry\" must be an integer or false, not a string". */

@@ -102,12 +102,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span text = {(const char *)data, size};
     struct document_limits limits = {.max_bytes = 3000, .max_depth = DEPTH};
-    struct document d = {.retries = -7};
+    struct document d;
     struct err err = {0};
+    memset(&d, 0xff, sizeof d); /* so that a member without a default is seen */
     int rc = document_parse(text, &limits, &d, &err);
     CHECK((rc == 0) == (err.code == 0) && -rc == err.code);
     if (rc < 0) {
-        CHECK(err.text[0] != '\0' && d.retries == -7);
+        CHECK(err.text[0] != '\0');
         CHECK((rc == -ERR_TOO_BIG) == (size > limits.max_bytes));
         return 0;
     }

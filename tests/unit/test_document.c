@@ -46,7 +46,10 @@ static void a_type_alone_is_a_document_with_defaults(void **state)
     assert_int_equal(d.has, 0);
     assert_int_equal(d.retries, RETRY_DEFAULT);
     assert_int_equal(d.timeout_ms, DOC_DEFAULT_TIMEOUT_MS);
+    assert_int_equal(d.backoff.type, BACKOFF_POLY);
     assert_int_equal(d.backoff.base_ms, 15000);
+    assert_int_equal(d.backoff.max_ms, INT64_C(30) * 86400 * 1000);
+    assert_true(d.backoff.jitter == 0.1);
     struct document zeroes = {0};
     assert_int_equal(document_parse(SPAN_OF_STR(text), &limits, &zeroes, NULL), 0);
     assert_true(d.dead && zeroes.dead);
