@@ -118,8 +118,13 @@ static void jobs_at_hand_stay_whole_while_more_is_received(void **state)
         channel_receive(&p->runner, 0);
         assert_false(p->runner.drain);
     }
+    assert_true(sent - taken > 2);
+    send_frame(p, WIRE_DRAIN, 0);
+    channel_receive(&p->runner, 0);
+    assert_true(p->runner.drain); /* all headers up to it were looked at where they lie now */
     while (taken < sent)
         take(p, WIRE_JOB, taken++);
+    take(p, WIRE_DRAIN, 0);
     assert_empty(p);
 }
 
@@ -204,7 +209,7 @@ static void a_running_jobs_strings_stay_where_they_are(void **state)
     channel_receive(&p->runner, -1);
     struct wire_frame job = take(p, WIRE_JOB, 1);
     assert_int_equal(channel_cancelled(&p->runner, 7, 1), 0);
-    for (uint64_t seq = 4; seq < 54; seq++) { /* more than any buffer had room for */
+    for (uint64_t seq = 4; seq < 604; seq++) { /* more than any buffer had room for */
         send_jobs(p, seq, 1);
         assert_int_equal(channel_cancelled(&p->runner, 7, 1), 0);
     }
@@ -217,7 +222,7 @@ static void a_running_jobs_strings_stay_where_they_are(void **state)
     assert_false(p->runner.drain);
     channel_job_ended(&p->runner);
     assert_true(p->runner.drain);
-    for (uint64_t seq = 2; seq < 54; seq++)
+    for (uint64_t seq = 2; seq < 604; seq++)
         take(p, WIRE_JOB, seq);
     take(p, WIRE_CANCEL, 2);
     take(p, WIRE_CANCEL, 1);
