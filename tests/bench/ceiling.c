@@ -21,6 +21,7 @@
  *
  * Prints one line of JSON: jobs, seconds, cpu_seconds; ping, wake and relay: p50, p99, p999 in us.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <spawn.h>
@@ -297,6 +298,7 @@ static _Noreturn void relayed(int fd, int64_t count)
         ns[i] = now_ns() - pushed_ns;
     }
     print_spread(ns, count);
+    free(ns);
     exit(0);
 }
 
@@ -304,10 +306,10 @@ static void run_relay(struct client *c, const struct store_queue *q, const struc
 {
     int fds[2], status = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1)
-        die("socketpair");
+        die("socketpair: %s", strerror(errno));
     pid_t child = fork();
     if (child == -1)
-        die("fork");
+        die("fork: %s", strerror(errno));
     if (child == 0) {
         close(fds[0]);
         relayed(fds[1], o->count);

@@ -3,6 +3,8 @@
 from stage import Stage
 from table import Row
 
+# A client that takes one value per round trip falls behind at 5,000 a second: no measure there.
+RELAY_RATE_MAX = 1000
 PERCENTILES = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
 
 
@@ -43,13 +45,16 @@ def run(bench):
     with Stage() as stage:
         for rate in (200, 5000):
             count = int(rate * bench.scale(5, 1))
-            results = bench.interleave({
+            cases = {
                 "round trip": lambda: _round_trip(stage, count),
                 "BRPOP, bare": lambda: _bare(stage, rate, count),
                 "BRPOP, relayed": lambda: _bare(stage, rate, count, "relay"),
                 "at least once": lambda: _with_worker(stage, rate, count),
                 "at most once": lambda: _with_worker(stage, rate, count, "at-most-once"),
-            })
+            }
+            if rate > RELAY_RATE_MAX:
+                del cases["BRPOP, relayed"]
+            results = bench.interleave(cases)
             rows, bare = [], {}
             for name, metrics in results.items():
                 for percentile, _ in PERCENTILES:
@@ -61,6 +66,5 @@ def run(bench):
             rows.append(Row("pace held", "pushes/s", results["at least once"]["pushed/s"]))
             bench.table.section(
                 "Latency from push to begin, {:,} jobs/s".format(rate), rows,
-                "%s pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it; relayed: "
-                "until a child of it has it"
-                % "{:,}".format(count))
+                "%s pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it; "
+                "relayed: until a child of it has it" % "{:,}".format(count))

@@ -4,7 +4,7 @@
  *   pusher FORM --socket PATH [--key LIST] [--rate N] [--count N]
  *
  * FORM  job: a document of type `stamp` whose args are the CLOCK_MONOTONIC ns of its push;
- *       bare: those digits alone, for `ceiling wake`
+ *       bare: those digits alone, for `ceiling wake` and `ceiling relay`
  * --rate is pushes a second.  Prints one line of JSON: the pace that was held, pushed/s.
  */
 #include <errno.h>
