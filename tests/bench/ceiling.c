@@ -275,13 +275,20 @@ static void run_ping(struct client *c, const struct options *o)
     free(ns);
 }
 
+/* Waits for a value of `pusher bare`: when it was pushed. */
+static int64_t await_push(struct client *c, const struct store_queue *q)
+{
+    store_cmd_brpop(&c->out, &q, 1, 0);
+    struct answer a = client_await(c);
+    return strtoll(a.bytes, NULL, 10); /* a CR follows the digits */
+}
+
 static void run_wake(struct client *c, const struct store_queue *q, const struct options *o)
 {
     int64_t *ns = xcalloc((size_t)o->count, sizeof *ns);
     for (int64_t i = 0; i < o->count; i++) {
-        store_cmd_brpop(&c->out, &q, 1, 0);
-        struct answer a = client_await(c);
-        ns[i] = now_ns() - strtoll(a.bytes, NULL, 10); /* a CR follows the digits */
+        int64_t pushed_ns = await_push(c, q);
+        ns[i] = now_ns() - pushed_ns;
     }
     print_spread(ns, o->count);
     free(ns);
@@ -316,9 +323,7 @@ static void run_relay(struct client *c, const struct store_queue *q, const struc
     }
     close(fds[1]);
     for (int64_t i = 0; i < o->count; i++) {
-        store_cmd_brpop(&c->out, &q, 1, 0);
-        struct answer a = client_await(c);
-        int64_t pushed_ns = strtoll(a.bytes, NULL, 10);
+        int64_t pushed_ns = await_push(c, q);
         if (send(fds[0], &pushed_ns, sizeof pushed_ns, MSG_NOSIGNAL) != sizeof pushed_ns)
             die("the child is gone");
     }
