@@ -93,6 +93,14 @@ static struct wire_frame take(struct pair *p, enum wire_type type, uint64_t seq)
     return f;
 }
 
+/* Sends jobs 1 to `count`, and takes the first as if it were to run. */
+static struct wire_frame run_first(struct pair *p, int count)
+{
+    send_jobs(p, 1, count);
+    channel_receive(&p->runner, -1);
+    return take(p, WIRE_JOB, 1);
+}
+
 static void assert_empty(struct pair *p)
 {
     struct wire_frame f;
@@ -205,9 +213,7 @@ static void nothing_to_receive_is_no_end(void **state)
 static void a_running_jobs_strings_stay_where_they_are(void **state)
 {
     struct pair *p = *state;
-    send_jobs(p, 1, 3);
-    channel_receive(&p->runner, -1);
-    struct wire_frame job = take(p, WIRE_JOB, 1);
+    struct wire_frame job = run_first(p, 3);
     assert_int_equal(channel_cancelled(&p->runner, 7, 1), 0);
     for (uint64_t seq = 4; seq < 604; seq++) { /* more than any buffer had room for */
         send_jobs(p, seq, 1);
@@ -244,9 +250,7 @@ static void an_answer_is_awaited_past_other_frames(void **state)
     volatile int stop = 0;
     struct buf text = BUF_INIT;
     struct err err = {0};
-    send_jobs(p, 1, 2);
-    channel_receive(&p->runner, -1);
-    struct wire_frame job = take(p, WIRE_JOB, 1);
+    struct wire_frame job = run_first(p, 2);
     send_jobs(p, 3, 1);
     answer(p, 1, "queue is full");
     assert_int_equal(channel_await_enqueued(&p->runner, 7, 1, &stop, &text, &err), 0);
@@ -265,9 +269,7 @@ static void an_answer_nobody_awaits_any_more_is_no_other_ones(void **state)
     volatile int stop = 1;
     struct buf text = BUF_INIT;
     struct err err = {0};
-    send_jobs(p, 1, 1);
-    channel_receive(&p->runner, -1);
-    take(p, WIRE_JOB, 1);
+    run_first(p, 1);
     assert_int_equal(channel_await_enqueued(&p->runner, 7, 1, &stop, &text, &err), -ERR_TIMEOUT);
     stop = 0;
     answer(p, 1, "of the first");
