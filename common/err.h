@@ -53,7 +53,8 @@ struct err {
     char text[ERR_TEXT_BYTES]; /* one line, no newline, cut at the limit */
 };
 
-/* The same where every job passes: its texts, most of its size, are left as they are. */
+/* As `= {0}` does, where every job passes: beyond their first byte the texts, most of its size, are
+ * left as they are. */
 static inline void err_init(struct err *e)
 {
     e->code = e->line = e->col = 0;

@@ -2,7 +2,8 @@
  *
  * An idle runner comes first, and gets about a millisecond of expected work before the next is looked
  * at.  Short jobs (estimated from what their type took before) are sent several ahead, as many as
- * should begin within DISPATCH_AHEAD_MS; what a runner has not begun stays revocable.  A record that was lost with a worker or crashed a runner runs alone.
+ * should begin within DISPATCH_AHEAD_MS; what a runner has not begun stays revocable.  A record that
+ * was lost with a worker or crashed a runner runs alone.
  */
 #ifndef BL_WORKER_DISPATCH_H
 #define BL_WORKER_DISPATCH_H
