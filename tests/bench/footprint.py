@@ -7,7 +7,7 @@ from stage import Stage
 
 
 def _weigh(stage, worker, when):
-    runners = [usage.memory(pid) for pid in stage.runner_pids(worker)]
+    runners = [usage.memory(pid) for pid in worker.runners()]
     own = usage.memory(worker.pid)
     figures = {}
     for kind, name in (("private_dirty", "private"), ("rss", "resident")):

@@ -122,17 +122,6 @@ class Stage:
         worker.end()
         self.processes.remove(worker)
 
-    def runner_pids(self, worker):
-        pids = []
-        for pid in bl.children_of(worker.pid):
-            try:
-                with open("/proc/%d/cmdline" % pid, "rb") as file:
-                    if file.read().split(b"\0")[0] == b"bucketline-runner":
-                        pids.append(pid)
-            except FileNotFoundError:
-                pass  # was replaced just now
-        return pids
-
     def calls(self):
         """{command: calls} so far, those of scripts too, without the one that asks."""
         stats = self.client.info("commandstats")

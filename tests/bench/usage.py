@@ -43,7 +43,7 @@ class Usage:
         self.guard = None
 
     def _now(self):
-        runners = {pid: cpu_seconds(pid) for pid in self.stage.runner_pids(self.worker)}
+        runners = {pid: cpu_seconds(pid) for pid in self.worker.runners()}
         return {"redis": cpu_seconds(self.stage.redis.pid), "worker": cpu_seconds(self.worker.pid),
                 "reaped": reaped_seconds(self.worker.pid),
                 "runners": {pid: s for pid, s in runners.items() if s is not None}}

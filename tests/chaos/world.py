@@ -12,7 +12,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from bl import ROOT, Redis, Worker, children_of, wait_until
+from bl import ROOT, Redis, Worker, children_of, command_line, wait_until
 from faults import FaultLog, now
 from proxy import Proxy
 
@@ -132,12 +132,7 @@ class World:
         return worker.running
 
     def runners(self, index):
-        """Pids of the living runners of a worker; not of the one that describes the plugins, without which
-        no worker starts."""
-        worker = self.workers[index]
-        lines = {pid: command_line(pid) for pid in (worker.children() if worker.running else [])}
-        return [pid for pid, line in lines.items()
-                if b"--runner" in line and b"--describe" not in line]
+        return self.workers[index].runners()
 
     def programs(self, index):
         return [pid for runner in self.runners(index) for pid in children_of(runner)]
@@ -145,7 +140,7 @@ class World:
     def guards(self, index):
         worker = self.workers[index]
         return [pid for pid in (worker.children() if worker.running else [])
-                if b"--guard" in command_line(pid)]
+                if "--guard" in command_line(pid)]
 
     def remaining(self, aof, at):
         """Redis may have gone back in time: from now on what its file holds is what was pushed."""
@@ -232,11 +227,3 @@ class World:
         for proxy in self.proxies:
             proxy.close()
         self.redis.end()
-
-
-def command_line(pid):
-    try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""  # it ended meanwhile

@@ -19,16 +19,6 @@ RETRY = "{queue:default}:retry"
 AT_ONCE = {"type": "fixed", "base": 0.05, "jitter": 0}
 
 
-def runners_of(worker):
-    """Pids of the runners."""
-    found = []
-    for pid in worker.children():
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            if b"--index" in file.read():
-                found.append(pid)
-    return found
-
-
 class Death(Case):
     def setUp(self):
         super().setUp()
@@ -109,7 +99,7 @@ class Death(Case):
         self.client.lpush(QUEUE, self.ledger.document("k", 600000, backoff=AT_ONCE))
         for n in range(3):
             wait_until(lambda: self.ledger.began()["k"] == n + 1, what="its attempt %d" % (n + 1))
-            [pid] = runners_of(worker)
+            [pid] = worker.runners()
             os.kill(pid, signal.SIGKILL)
         error = self.letter()["error"]
         self.assertEqual((error["kind"], error["signal"]), ("crash", signal.SIGKILL))
@@ -189,7 +179,7 @@ class Death(Case):
         if "address" in os.environ.get("BUCKETLINE_BUILD", ""):
             self.skipTest("AddressSanitizer cannot live with a limit of address space")
         worker = self.start()
-        [pid] = runners_of(worker)
+        [pid] = worker.runners()
         with open("/proc/%d/statm" % pid) as file:
             size = int(file.read().split()[0]) * resource.getpagesize()
         resource.prlimit(pid, resource.RLIMIT_AS, (size + (64 << 20),) * 2)

@@ -8,23 +8,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from bl import BUILD, ROOT, Case, children_of, is_alive, run_command, wait_until
+from bl import BUILD, ROOT, Case, children_of, command_line, is_alive, run_command, wait_until
 from ledger import Ledger
 
 RUN = "{queue:default}:run"
 FAST = {"beat": "200ms", "dead_after": "1s"}
-
-
-def command_line(pid):
-    try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return file.read().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def runners_of(worker):
-    return [pid for pid in worker.children() if "--runner" in command_line(pid)]
 
 
 class Recovery(Case):
@@ -56,13 +44,13 @@ class Recovery(Case):
         worker = self.worker(redis, self.config())
         redis.client.lpush("queue:default", '{"type":"tree","id":"t"}')
         first = self.tree_pids(2)
-        parent = [pid for pid in runners_of(worker) if children_of(pid)][0]
+        parent = [pid for pid in worker.runners() if children_of(pid)][0]
         os.kill(parent, signal.SIGKILL)
         again = self.tree_pids(4)  # it runs again in another runner
         for pid in first:
             wait_until(lambda: not is_alive(pid), what="the end of the dead runner's program")
         self.assertTrue(is_alive(again[2]))
-        wait_until(lambda: len(runners_of(worker)) == 2, what="a whole pool")
+        wait_until(lambda: len(worker.runners()) == 2, what="a whole pool")
         wait_until(lambda: self.running(redis) == redis.held() == 1, what="the program, as running")
         self.assertIn(b'"crashes":1', redis.client.hvals(RUN)[0])
 
@@ -222,7 +210,7 @@ class Recovery(Case):
         self.ledger.push(redis, 1, ms=60000, prefix="slow")
         wait_until(lambda: len(self.ledger.began()) == 1, what="the job running")
         mine = redis.client.hkeys("bucketline:workers")[0]
-        runners = runners_of(worker)
+        runners = worker.runners()
         redis.client.hincrby("bucketline:workers", mine, 1000)  # as if another beat under this name
         worker.wait_log("somebody else beats under our incarnation")
         worker.wait_log(worker.READY, 2)

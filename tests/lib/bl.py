@@ -102,6 +102,15 @@ def is_alive(pid):
     return entry is not None and entry[1] != "Z"
 
 
+def command_line(pid):
+    """The arguments of a process with spaces between them; "" if it is gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 class Process:
     """A program started by a test.  Its output goes to a file."""
 
@@ -506,6 +515,10 @@ class Worker(Process):
 
     def cont(self):
         self.signal(signal.SIGCONT)
+
+    def runners(self):
+        """Pids of its runners; not of the one that describes the plugins."""
+        return [pid for pid in self.children() if " --index " in command_line(pid)]
 
     def drain(self, guard=GUARD_SECONDS):
         """SIGTERM, and waits for its end; the exit status."""
