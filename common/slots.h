@@ -39,6 +39,7 @@ enum {
     SLOTS_MAX_QUEUES = 1024,
     SLOTS_QUEUE_KEY_BYTES = 508,
     SLOTS_VERSION = 1,
+    SLOTS_CORES = 1024, /* more a machine may have, but then worker/rest.h does nothing */
 };
 
 enum slot_state { SLOT_FREE = 0, SLOT_QUEUED, SLOT_BEGUN, SLOT_RETURNED, SLOT_REVOKED };
@@ -69,9 +70,10 @@ struct runner_page {
                                    * getsid(pgid) is the runner's pid */
     _Atomic int32_t current_slot; /* being run; -1 = none */
     _Atomic int32_t out_of_memory; /* 1 = it could not allocate, and ended itself for that */
-    int32_t unused;
+    _Atomic int32_t rest; /* worker/rest.h: whether it sleeps, ... */
     _Atomic int64_t cpu_us; /* its CPU time when the present job began, up to a ms earlier */
-    char pad[4096 - 24];
+    unsigned char cores[SLOTS_CORES / 8]; /* ... and by the worker where it may run when it wakes */
+    char pad[4096 - 24 - SLOTS_CORES / 8];
 };
 
 /* What the worker tells; read-only to runners. */

@@ -8,6 +8,7 @@
 #include "common/slots_out.h"
 #include "worker/frames.h"
 #include "worker/liveness.h"
+#include "worker/rest.h"
 #include "worker/settle.h"
 #include "worker/worker.h"
 
@@ -15,6 +16,7 @@ enum {
     CHUNK_US = 1000, /* expected work put into one runner before the next is looked at */
     SLOW_JOB_MS = 50, /* behind a job running this long nothing waits if another is idle */
     UNKNOWN_JOB_US = 1000000, /* what a job of a type never seen is taken for */
+    CALL_JOB_US = 1000, /* a longer one is better off on a core of its own */
 };
 
 int dispatch_idle_runners(const struct worker *w)
@@ -58,10 +60,20 @@ static struct runner *least_loaded(struct worker *w, int limit)
     return best;
 }
 
+/* One short job and nothing else: once it is written we sleep, and its runner has our core. */
+static void call_for(struct worker *w, const struct claim *c)
+{
+    struct runner *r = w->pool.runners[c->block];
+    if (r->jobs.count == 1 && expected_us(c) <= CALL_JOB_US)
+        (void)rest_call(slots_runner_page(w->slots, r->block), r->pid);
+}
+
 void dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
+    const struct claim *single = NULL;
     int64_t given_us = 0;
+    int given = 0;
     if (w->ready.first == NULL || liveness_doubtful(w) ||
         w->result_bytes > DISPATCH_RESULT_BYTES_MAX) /* until Redis has taken some */
         return;
@@ -78,7 +90,10 @@ void dispatch_run(struct worker *w)
         runner_send(r, c);
         r->alone = alone;
         given_us += expected_us(c);
+        single = given++ == 0 ? c : NULL;
     }
+    if (single != NULL)
+        call_for(w, single);
 }
 
 void dispatch_give_back(struct worker *w, struct claim *c)

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "worker/child.h"
+#include "worker/rest.h"
 #include "worker/runner/describe.h"
 #include "worker/runner/job.h"
 #include "worker/runner/sandbox.h"
@@ -293,7 +294,9 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
 static void await_frames(struct runner *r, struct job *j)
 {
     struct channel *ch = &r->channel;
+    rest_begin(r->page);
     channel_receive(ch, r->last != NULL ? IDLE_MS : -1);
+    rest_end(r->page);
     r->clocks.now_us = 0;
     if (ch->pos == ch->in.len && !ch->drain && !job_left_clean(j))
         leave(r);
@@ -376,6 +379,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     atomic_store(&r->page->current_slot, -1);
     atomic_store(&r->page->out_of_memory, 0);
     atomic_store(&r->page->cpu_us, 0);
+    rest_init(r->page);
     own_page = r->page;
     mem_on_exhaustion(on_exhaustion);
     if (child_become_subreaper(NULL) < 0)
