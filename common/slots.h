@@ -64,15 +64,16 @@ struct slot {
     char message[SLOT_MESSAGE_BYTES];
 };
 
-/* What a runner tells of itself; 4096 bytes, written by the runner, a hint only. */
+/* What a runner tells of itself; 4096 bytes, a hint only.  Written by the runner but for what is said. */
 struct runner_page {
     _Atomic int32_t program_pgid; /* group of the program it runs now; 0 = none.  Believed only if
                                    * getsid(pgid) is the runner's pid */
     _Atomic int32_t current_slot; /* being run; -1 = none */
     _Atomic int32_t out_of_memory; /* 1 = it could not allocate, and ended itself for that */
-    _Atomic int32_t rest; /* worker/rest.h: whether it sleeps, ... */
+    _Atomic int32_t rest; /* enum rest of worker/rest.c; by both */
     _Atomic int64_t cpu_us; /* its CPU time when the present job began, up to a ms earlier */
-    unsigned char cores[SLOTS_CORES / 8]; /* ... and by the worker where it may run when it wakes */
+    unsigned char
+        cores[SLOTS_CORES / 8]; /* by the worker: where a called one may run once it is awake */
     char pad[4096 - 24 - SLOTS_CORES / 8];
 };
 

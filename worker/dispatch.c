@@ -60,12 +60,13 @@ static struct runner *least_loaded(struct worker *w, int limit)
     return best;
 }
 
-/* One short job and nothing else: once it is written we sleep, and its runner has our core. */
+/* One short job is all that this turn gave, and all that its runner has: once it is written we sleep, and
+ * the runner has our core. */
 static void call_for(struct worker *w, const struct claim *c)
 {
     struct runner *r = w->pool.runners[c->block];
     if (r->jobs.count == 1 && expected_us(c) <= CALL_JOB_US)
-        (void)rest_call(slots_runner_page(w->slots, r->block), r->pid);
+        (void)rest_call(slots_runner_page(w->slots, r->block), r->pid); /* or it wakes elsewhere */
 }
 
 void dispatch_run(struct worker *w)

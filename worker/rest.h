@@ -7,11 +7,13 @@
  *
  *   runner: AWAKE -> RESTING     rest_begin(), before it waits for a job
  *   worker: RESTING -> CALLED    rest_call(), once it is bound, before the job is written
- *   runner: any -> AWAKE         rest_end(), after it waited; CALLED = it takes the binding off
+ *   runner: RESTING -> AWAKE     rest_end(), after it waited
+ *           CALLED -> AWAKE      the same, and it takes the binding off
  *
  * A gain in time and nothing else: when something is refused or goes wrong here, the runner wakes where
  * the kernel likes.  A runner whose cores are not the worker's own is left alone: somebody chose them, an
- * operator or a plugin.  So is every runner on a machine with more than SLOTS_CORES cores.
+ * operator or a plugin.  So is one that may not choose its own cores, which is found out at its start
+ * (it stays SHUT), and every runner on a machine with more than SLOTS_CORES cores.
  */
 #ifndef BL_WORKER_REST_H
 #define BL_WORKER_REST_H
@@ -21,7 +23,8 @@
 
 #include "common/slots.h"
 
-/* By the runner.  At its start: what the one before it in this page left does not count. */
+/* By the runner.  At its start, after plugins were set up: may it choose its cores?  What the one before
+ * it in this page left does not count. */
 void rest_init(struct runner_page *page);
 void rest_begin(struct runner_page *page);
 void rest_end(struct runner_page *page);

@@ -5,10 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,28 +19,72 @@
 
 enum { MEETINGS = 500, MEETINGS_MAX = 100000, SPIN_MAX = 100000 };
 
+struct shared {
+    struct runner_page page;
+    cpu_set_t asked_for; /* by the runner at last */
+};
+
 struct pair {
-    struct runner_page *page;
+    struct shared *shared;
+    struct runner_page *page; /* of it */
     cpu_set_t cores; /* what this process may use */
     pid_t pid; /* of the child that plays the runner */
     int fd; /* to it */
 };
 
-/* The runner does what it is told: one letter, answered by the same when it is done. */
-static _Noreturn void play_runner(struct runner_page *page, int fd)
+static void (*when_set)(pid_t pid,
+                        const cpu_set_t *set); /* after it is set, before the caller knows */
+static bool refused;
+
+/* Takes the place of the C library's: the system call, and what a test has to do with it. */
+int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 {
+    if (refused) {
+        errno = EPERM;
+        return -1;
+    }
+    int rc = (int)syscall(SYS_sched_setaffinity, pid, size, set);
+    if (rc == 0 && when_set != NULL)
+        when_set(pid, set);
+    return rc;
+}
+
+static struct shared *of_runner;
+
+static void note_what_is_asked_for(pid_t pid, const cpu_set_t *set)
+{
+    (void)pid;
+    of_runner->asked_for = *set;
+}
+
+static void spin(void)
+{
+    for (volatile int i = rand() % SPIN_MAX; i > 0; i--)
+        ;
+}
+
+/* The runner does what it is told: one letter, answered by the same when it is done. */
+static _Noreturn void play_runner(struct shared *shared, int fd)
+{
+    struct runner_page *page = &shared->page;
     char c;
+    of_runner = shared;
+    when_set = note_what_is_asked_for;
+    srand((unsigned)getpid()); /* not in step with the other */
     while (read(fd, &c, 1) == 1) {
         if (c == 'r')
             rest_begin(page);
         else if (c == 'w')
             rest_end(page);
-        if (c == 'm') { /* to meet a call: answered first */
+        else if (c == 'i')
+            rest_init(page);
+        else if (c == 'x')
+            refused = true;
+        else if (c == 'm') { /* to meet a call: answered first */
+            rest_begin(page);
             if (write(fd, &c, 1) != 1)
                 _exit(1);
-            rest_begin(page);
-            for (volatile int i = rand() % SPIN_MAX; i > 0; i--)
-                ;
+            spin();
             rest_end(page);
         }
         if (write(fd, &c, 1) != 1)
@@ -52,16 +99,17 @@ static int set_up(void **state)
     int fds[2];
     assert_non_null(p);
     assert_int_equal(sched_getaffinity(0, sizeof p->cores, &p->cores), 0);
-    p->page =
-        mmap(NULL, sizeof *p->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(p->page != MAP_FAILED);
+    p->shared =
+        mmap(NULL, sizeof *p->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(p->shared != MAP_FAILED);
+    p->page = &p->shared->page;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     rest_init(p->page);
     p->pid = fork();
     assert_true(p->pid >= 0);
     if (p->pid == 0) {
         close(fds[0]);
-        play_runner(p->page, fds[1]);
+        play_runner(p->shared, fds[1]);
     }
     close(fds[1]);
     p->fd = fds[0];
@@ -76,7 +124,8 @@ static int tear_down(void **state)
     close(p->fd);
     assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
     assert_int_equal(status, 0);
-    munmap(p->page, sizeof *p->page);
+    munmap(p->shared, sizeof *p->shared);
+    when_set = NULL;
     free(p);
     return 0;
 }
@@ -221,6 +270,84 @@ static void one_that_is_gone_is_not_called(void **state)
     assert_true(has_ours(p));
 }
 
+static struct pair *meeting;
+
+static void runner_wakes(pid_t pid, const cpu_set_t *set)
+{
+    if (pid == meeting->pid && CPU_COUNT(set) == 1)
+        tell(meeting, 'w');
+}
+
+static void runner_wakes_and_sleeps(pid_t pid, const cpu_set_t *set)
+{
+    runner_wakes(pid, set);
+    if (pid == meeting->pid && CPU_COUNT(set) == 1)
+        tell(meeting, 'r');
+}
+
+static void waking_while_it_is_bound_it_is_free(void **state)
+{
+    struct pair *p = *state;
+    need_cores(p);
+    tell(p, 'r');
+    meeting = p;
+    when_set = runner_wakes;
+    assert_false(rest_call(p->page, p->pid));
+    assert_true(has_ours(p));
+    assert_false(rest_call(p->page, p->pid));
+}
+
+static void asleep_again_meanwhile_it_is_called(void **state)
+{
+    struct pair *p = *state;
+    need_cores(p);
+    tell(p, 'r');
+    meeting = p;
+    when_set = runner_wakes_and_sleeps;
+    assert_true(rest_call(p->page, p->pid));
+    assert_false(has_ours(p));
+    tell(p, 'w');
+    assert_true(has_ours(p));
+}
+
+/* A choice of cores would stay when an operator gives them more, or others. */
+static void free_it_has_chosen_no_cores(void **state)
+{
+    struct pair *p = *state;
+    cpu_set_t all;
+    memset(&all, 0xff, sizeof all);
+    need_cores(p);
+    tell(p, 'r');
+    assert_true(rest_call(p->page, p->pid));
+    tell(p, 'w');
+    assert_true(has_ours(p));
+    assert_true(CPU_EQUAL(&p->shared->asked_for, &all));
+}
+
+static void cores_that_were_chosen_outlast_its_start(void **state)
+{
+    struct pair *p = *state;
+    need_cores(p);
+    restrict_to(p->pid, some_core(p));
+    tell(p, 'i');
+    cpu_set_t set = cores_of(p);
+    assert_int_equal(CPU_COUNT(&set), 1);
+    assert_true(CPU_ISSET(some_core(p), &set));
+}
+
+static void one_that_may_not_choose_its_cores_is_not_called(void **state)
+{
+    struct pair *p = *state;
+    tell(p, 'x');
+    tell(p, 'i');
+    for (int i = 0; i < 3; i++) {
+        tell(p, 'r');
+        assert_false(rest_call(p->page, p->pid));
+        assert_true(has_ours(p));
+        tell(p, 'w');
+    }
+}
+
 static void however_they_meet_it_is_free_afterwards(void **state)
 {
     struct pair *p = *state;
@@ -229,8 +356,7 @@ static void however_they_meet_it_is_free_afterwards(void **state)
     while (called + missed < MEETINGS || called == 0 || missed == 0) {
         assert_true(called + missed < MEETINGS_MAX);
         tell(p, 'm');
-        for (volatile int i = rand() % SPIN_MAX; i > 0; i--)
-            ;
+        spin();
         if (rest_call(p->page, p->pid))
             called++;
         else
@@ -252,6 +378,11 @@ int main(void)
         TEST(with_one_core_there_is_nothing_to_call_to),
         TEST(what_was_called_before_its_start_does_not_count),
         TEST(one_that_is_gone_is_not_called),
+        TEST(waking_while_it_is_bound_it_is_free),
+        TEST(asleep_again_meanwhile_it_is_called),
+        TEST(free_it_has_chosen_no_cores),
+        TEST(cores_that_were_chosen_outlast_its_start),
+        TEST(one_that_may_not_choose_its_cores_is_not_called),
         TEST(however_they_meet_it_is_free_afterwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -379,7 +379,6 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     atomic_store(&r->page->current_slot, -1);
     atomic_store(&r->page->out_of_memory, 0);
     atomic_store(&r->page->cpu_us, 0);
-    rest_init(r->page);
     own_page = r->page;
     mem_on_exhaustion(on_exhaustion);
     if (child_become_subreaper(NULL) < 0)
@@ -387,6 +386,7 @@ static int runner_start(struct runner *r, const struct options *o, struct err *e
     sandbox_offer_to_oom_killer();
     const struct plugins_events events = {.on_loaded = on_plugin_loaded, .arg = r};
     plugins_load(&r->config, o->directory, true, &events, &r->plugins);
+    rest_init(r->page);
     footprint_take(&r->footprint, r->channel.fd);
     say_hello(r);
     CRASH_POINT("runner.hello");
