@@ -72,8 +72,7 @@ struct runner_page {
     _Atomic int32_t out_of_memory; /* 1 = it could not allocate, and ended itself for that */
     _Atomic int32_t rest; /* enum rest of worker/rest.c; by both */
     _Atomic int64_t cpu_us; /* its CPU time when the present job began, up to a ms earlier */
-    unsigned char
-        cores[SLOTS_CORES / 8]; /* by the worker: where a called one may run once it is awake */
+    unsigned char cores[SLOTS_CORES / 8]; /* by the worker: a called one's, once it is awake */
     char pad[4096 - 24 - SLOTS_CORES / 8];
 };
 
