@@ -62,14 +62,14 @@ static struct runner *least_loaded(struct worker *w, int limit)
 
 /* One short job is all that this turn gave, and all that its runner has: once it is written we sleep, and
  * the runner has our core. */
-static void call_for(struct worker *w, const struct claim *c)
+static bool call_for(struct worker *w, const struct claim *c)
 {
     struct runner *r = w->pool.runners[c->block];
-    if (r->jobs.count == 1 && expected_us(c) <= CALL_JOB_US)
-        (void)rest_call(slots_runner_page(w->slots, r->block), r->pid); /* or it wakes elsewhere */
+    return r->jobs.count == 1 && expected_us(c) <= CALL_JOB_US &&
+           rest_call(slots_runner_page(w->slots, r->block), r->pid); /* or it wakes elsewhere */
 }
 
-void dispatch_run(struct worker *w)
+bool dispatch_run(struct worker *w)
 {
     struct runner *r = NULL;
     const struct claim *single = NULL;
@@ -77,7 +77,7 @@ void dispatch_run(struct worker *w)
     int given = 0;
     if (w->ready.first == NULL || liveness_doubtful(w) ||
         w->result_bytes > DISPATCH_RESULT_BYTES_MAX) /* until Redis has taken some */
-        return;
+        return false;
     while (w->ready.first != NULL) {
         struct claim *c = w->ready.first;
         bool alone = must_run_alone(c);
@@ -87,14 +87,13 @@ void dispatch_run(struct worker *w)
             given_us = 0;
         }
         if (r == NULL)
-            return;
+            return false;
         runner_send(r, c);
         r->alone = alone;
         given_us += expected_us(c);
         single = given++ == 0 ? c : NULL;
     }
-    if (single != NULL)
-        call_for(w, single);
+    return single != NULL && call_for(w, single);
 }
 
 void dispatch_give_back(struct worker *w, struct claim *c)

@@ -26,8 +26,9 @@ enum {
 };
 
 int dispatch_idle_runners(const struct worker *w);
-/* Sends ready claims to runners. */
-void dispatch_run(struct worker *w);
+/* Sends ready claims to runners.  true = one of them was called to our core (rest.h), where it begins as
+ * soon as we sleep. */
+bool dispatch_run(struct worker *w);
 /* The job ended as `outcome` says in its slot: settles it and learns from its duration. */
 void dispatch_returned(struct worker *w, struct runner *r, struct claim *c);
 /* Fills in what a RETURNED slot tells of the end; `message` (full text, may be empty) goes before

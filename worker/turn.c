@@ -19,7 +19,10 @@
 #include "worker/wait.h"
 #include "worker/worker.h"
 
-enum { DUTY_STEP_MS = 5 /* periodic duties run at most so often */ };
+enum {
+    DUTY_STEP_MS = 5, /* periodic duties run at most so often */
+    OFFER_STEP_MS = 3, /* the core is offered likewise: it puts us behind all who want one */
+};
 
 int64_t worker_mono_ms(const struct worker *w)
 {
@@ -81,9 +84,19 @@ static void arm_duties(struct worker *w, int64_t at_mono_ms, int64_t now_mono_ms
         BUG("uv_timer_start");
 }
 
+/* A runner was called to this core: it goes before the rest of the turn, unless acknowledgements wait. */
+static void offer_core(struct worker *w, int64_t now)
+{
+    if (now - w->offer_mono_ms < OFFER_STEP_MS || w->settle.to_send.count > 0)
+        return;
+    w->offer_mono_ms = now;
+    (void)sched_yield(); /* never fails */
+}
+
 static void turn(struct worker *w)
 {
     int64_t now = mono_ms();
+    bool called = false;
     liveness_stamp(w); /* what this turn heard may be old */
     if (w->phase < PHASE_DRAINING) { /* before anything else: somebody may wait for this one job */
         if (w->pool.worn_out)
@@ -91,8 +104,10 @@ static void turn(struct worker *w)
         if (w->phase == PHASE_QUIET)
             lifecycle_give_back(w);
         else
-            dispatch_run(w);
+            called = dispatch_run(w);
         pool_flush(w);
+        if (called)
+            offer_core(w, now);
     }
     if (now - w->duty_mono_ms >= DUTY_STEP_MS) {
         w->duty_mono_ms = now;

@@ -141,6 +141,7 @@ struct worker {
     struct signals *signals;
     struct notify notify;
     int64_t duty_mono_ms; /* when the periodic duties ran last */
+    int64_t offer_mono_ms; /* when our core was offered to a runner last */
     int64_t kill_mono_ms; /* when the runners were killed for the shutdown */
     bool settled_all; /* nothing of ours is left in Redis: the journal may go */
     bool closed; /* handles are closing: no further turn */

@@ -154,7 +154,8 @@ class Jobs(Case):
         self.ledger.push(self.server, 1)
         self.ledger.push(self.server, 1, queue="queue:critical")
         wait_until(lambda: len(self.ledger.ended()) == 2, what="the other queue's next job")
-        self.assertEqual(self.client.llen(QUEUE), 1)
+        wait_until(lambda: self.client.llen(QUEUE) == 1, what="what a wait had brought, given back")
+        self.assertEqual(len(self.ledger.ended()), 2)
         self.client.delete("{queue:default}:paused")
         wait_until(self.ledger.all_ended, what="the job that waited")
 
