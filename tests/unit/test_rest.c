@@ -32,8 +32,8 @@ struct pair {
     int fd; /* to it */
 };
 
-static void (*when_set)(pid_t pid,
-                        const cpu_set_t *set); /* after it is set, before the caller knows */
+/* Called once a set is in force, before its caller knows. */
+static void (*when_set)(pid_t pid, const cpu_set_t *set);
 static bool refused;
 
 /* Takes the place of the C library's: the system call, and what a test has to do with it. */
@@ -179,6 +179,14 @@ static int some_core(const struct pair *p)
     return -1;
 }
 
+/* As by restrict_to(p->pid, some_core(p)). */
+static void assert_is_restricted(const struct pair *p)
+{
+    cpu_set_t set = cores_of(p);
+    assert_int_equal(CPU_COUNT(&set), 1);
+    assert_true(CPU_ISSET(some_core(p), &set));
+}
+
 static void called_it_is_bound_until_it_wakes(void **state)
 {
     struct pair *p = *state;
@@ -226,9 +234,7 @@ static void what_somebody_bound_stays_where_it_is(void **state)
     tell(p, 'r');
     assert_false(rest_call(p->page, p->pid));
     tell(p, 'w');
-    cpu_set_t set = cores_of(p);
-    assert_int_equal(CPU_COUNT(&set), 1);
-    assert_true(CPU_ISSET(some_core(p), &set));
+    assert_is_restricted(p);
 }
 
 static void with_one_core_there_is_nothing_to_call_to(void **state)
@@ -270,19 +276,24 @@ static void one_that_is_gone_is_not_called(void **state)
     assert_true(has_ours(p));
 }
 
-static struct pair *meeting;
+static struct {
+    const struct pair *pair;
+    const char *letters; /* told to the runner as soon as it is bound */
+} meeting;
 
-static void runner_wakes(pid_t pid, const cpu_set_t *set)
+static void when_bound(pid_t pid, const cpu_set_t *set)
 {
-    if (pid == meeting->pid && CPU_COUNT(set) == 1)
-        tell(meeting, 'w');
+    if (pid == meeting.pair->pid && CPU_COUNT(set) == 1)
+        for (const char *c = meeting.letters; *c != '\0'; c++)
+            tell(meeting.pair, *c);
 }
 
-static void runner_wakes_and_sleeps(pid_t pid, const cpu_set_t *set)
+static bool call_while(const struct pair *p, const char *letters)
 {
-    runner_wakes(pid, set);
-    if (pid == meeting->pid && CPU_COUNT(set) == 1)
-        tell(meeting, 'r');
+    meeting.pair = p;
+    meeting.letters = letters;
+    when_set = when_bound;
+    return rest_call(p->page, p->pid);
 }
 
 static void waking_while_it_is_bound_it_is_free(void **state)
@@ -290,9 +301,7 @@ static void waking_while_it_is_bound_it_is_free(void **state)
     struct pair *p = *state;
     need_cores(p);
     tell(p, 'r');
-    meeting = p;
-    when_set = runner_wakes;
-    assert_false(rest_call(p->page, p->pid));
+    assert_false(call_while(p, "w"));
     assert_true(has_ours(p));
     assert_false(rest_call(p->page, p->pid));
 }
@@ -302,9 +311,7 @@ static void asleep_again_meanwhile_it_is_called(void **state)
     struct pair *p = *state;
     need_cores(p);
     tell(p, 'r');
-    meeting = p;
-    when_set = runner_wakes_and_sleeps;
-    assert_true(rest_call(p->page, p->pid));
+    assert_true(call_while(p, "wr"));
     assert_false(has_ours(p));
     tell(p, 'w');
     assert_true(has_ours(p));
@@ -330,9 +337,7 @@ static void cores_that_were_chosen_outlast_its_start(void **state)
     need_cores(p);
     restrict_to(p->pid, some_core(p));
     tell(p, 'i');
-    cpu_set_t set = cores_of(p);
-    assert_int_equal(CPU_COUNT(&set), 1);
-    assert_true(CPU_ISSET(some_core(p), &set));
+    assert_is_restricted(p);
 }
 
 static void one_that_may_not_choose_its_cores_is_not_called(void **state)
