@@ -11,25 +11,42 @@
 
 /* ---- encoding ---------------------------------------------------------------------------- */
 
-static void add_header(struct buf *out, char kind, size_t n)
+/* LIMIT: of `kind`, the digits of any size_t, CRLF. */
+enum { HEADER_BYTES_MAX = 1 + 20 + 2, END_BYTES = 2 };
+
+static char *put_end(char *p)
 {
-    buf_add_char(out, kind);
-    buf_add_int(out, (int64_t)n);
-    buf_add(out, "\r\n", 2);
+    p[0] = '\r';
+    p[1] = '\n';
+    return p + END_BYTES;
+}
+
+static char *put_header(char *p, char kind, size_t n)
+{
+    int digits = 1;
+    for (size_t rest = n; rest > 9; rest /= 10)
+        digits++;
+    *p++ = kind;
+    for (int i = digits; i-- > 0; n /= 10)
+        p[i] = (char)('0' + n % 10);
+    return put_end(p + digits);
 }
 
 void store_begin(struct buf *out, int argc)
 {
     if (argc < 1)
         BUG("a command of %d arguments", argc);
-    add_header(out, '*', (size_t)argc);
+    char *start = buf_reserve(out, HEADER_BYTES_MAX);
+    buf_grown(out, (size_t)(put_header(start, '*', (size_t)argc) - start));
 }
 
 void store_arg(struct buf *out, struct span arg)
 {
-    add_header(out, '$', arg.len);
-    buf_add_span(out, arg);
-    buf_add(out, "\r\n", 2);
+    char *start = buf_reserve(out, HEADER_BYTES_MAX + arg.len + END_BYTES);
+    char *p = put_header(start, '$', arg.len);
+    if (arg.len > 0)
+        memcpy(p, arg.ptr, arg.len);
+    buf_grown(out, (size_t)(put_end(p + arg.len) - start));
 }
 
 void store_arg_str(struct buf *out, const char *s)
