@@ -133,13 +133,13 @@ static bool short_decimal(struct span value, double *ret)
     if (value.len - negative > 16)
         return false;
     for (size_t i = negative; i < value.len; i++) {
-        char c = value.ptr[i];
-        if (c == '.')
+        int digit = value.ptr[i] - '0';
+        if (digit >= 0 && digit <= 9)
+            digits = digits * 10 + digit;
+        else if (value.ptr[i] == '.')
             point = i;
-        else if (c < '0' || c > '9')
-            return false;
         else
-            digits = digits * 10 + (c - '0');
+            return false;
     }
     size_t fraction = point < value.len ? value.len - point - 1 : 0;
     if (value.len - negative - (point < value.len) > 15)
