@@ -16,11 +16,34 @@ void lines_done(struct lines *l)
     buf_done(&l->pending);
 }
 
-bool lines_ready(const struct lines *l)
+enum lines_result lines_next(struct lines *l, struct span *ret_line)
 {
+    const char *from = l->pending.data + l->start;
     size_t len = l->pending.len - l->start;
-    return l->at_end || len > l->max_bytes + 1 ||
-           (len > 0 && memchr(l->pending.data + l->start, '\n', len) != NULL);
+    const char *newline =
+        l->searched < len ? memchr(from + l->searched, '\n', len - l->searched) : NULL;
+    if (newline == NULL && !l->at_end) {
+        l->searched = len;
+        if (len > l->max_bytes + 1) { /* one for a '\r' */
+            l->skipping = true;
+            l->start += len;
+            l->searched = 0;
+        }
+        return LINES_MORE;
+    }
+    if (newline == NULL && len == 0 && !l->skipping)
+        return LINES_END;
+    size_t line = newline != NULL ? (size_t)(newline - from) : len;
+    size_t text = newline != NULL && line > 0 && from[line - 1] == '\r' ? line - 1 : line;
+    bool too_long = l->skipping || text > l->max_bytes;
+    l->start += line + (newline != NULL ? 1 : 0);
+    l->searched = 0;
+    l->skipping = false;
+    l->number++;
+    if (too_long)
+        return LINES_TOO_LONG;
+    *ret_line = (struct span){from, text};
+    return LINES_LINE;
 }
 
 int lines_fill(struct lines *l, struct err *err)
@@ -39,60 +62,4 @@ int lines_fill(struct lines *l, struct err *err)
         l->at_end = true;
     buf_grown(&l->pending, (size_t)n);
     return 0;
-}
-
-/* `searched` bytes of the line are known to hold no newline, and are too many or at the end of the
- * input.  Drops up to and with the newline. */
-static int skip_long(struct lines *l, struct err *err)
-{
-    for (;;) {
-        char *from = l->pending.data + l->start;
-        size_t len = l->pending.len - l->start;
-        char *newline = len > 0 ? memchr(from, '\n', len) : NULL;
-        if (newline != NULL) {
-            l->start += (size_t)(newline - from) + 1;
-            return LINES_TOO_LONG;
-        }
-        /* One byte too many stays behind, so that an interrupted skip goes on as one. */
-        size_t keep = l->max_bytes + 2 < len ? l->max_bytes + 2 : len;
-        l->start = l->pending.len - keep;
-        if (l->at_end) {
-            l->start = l->pending.len;
-            return LINES_TOO_LONG;
-        }
-        int rc = lines_fill(l, err);
-        if (rc != 0)
-            return rc;
-    }
-}
-
-int lines_next(struct lines *l, struct span *ret_line, struct err *err)
-{
-    size_t searched = 0;
-    for (;;) {
-        const char *from = l->pending.data + l->start;
-        size_t len = l->pending.len - l->start;
-        const char *newline = searched < len ? memchr(from + searched, '\n', len - searched) : NULL;
-        size_t line = newline != NULL ? (size_t)(newline - from) : len;
-        if (newline == NULL && !l->at_end && len <= l->max_bytes + 1) {
-            searched = len;
-            int rc = lines_fill(l, err);
-            if (rc != 0)
-                return rc;
-            continue;
-        }
-        if (newline == NULL && l->at_end && len == 0)
-            return LINES_END;
-        size_t text = line > 0 && from[line - 1] == '\r' && newline != NULL ? line - 1 : line;
-        if (text > l->max_bytes) {
-            int rc = skip_long(l, err);
-            if (rc == LINES_TOO_LONG)
-                l->number++;
-            return rc;
-        }
-        l->start += line + (newline != NULL ? 1 : 0);
-        l->number++;
-        *ret_line = (struct span){from, text};
-        return LINES_LINE;
-    }
 }

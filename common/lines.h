@@ -17,6 +17,8 @@ struct lines {
     int64_t number; /* of the line last returned, from 1 */
     struct buf pending; /* read, from `start` on not yet returned */
     size_t start;
+    size_t searched; /* bytes from there on that hold no newline */
+    bool skipping; /* inside a line that is too long: what was read of it is dropped */
     bool at_end;
 };
 
@@ -24,20 +26,18 @@ enum lines_result {
     LINES_END = 0,
     LINES_LINE,
     LINES_TOO_LONG, /* the line was longer than max_bytes; its text is dropped */
+    LINES_MORE, /* the end of the line is not read yet: lines_fill(), and ask again */
 };
 
 void lines_init(struct lines *l, int fd, size_t max_bytes);
 void lines_done(struct lines *l);
 
-/* True if lines_next() has its answer without reading.  If not: once the descriptor is readable,
- * lines_fill() reads once.  A caller that has something to do before it waits goes that way. */
-bool lines_ready(const struct lines *l);
-/* 0, -ERR_SYSTEM, or -ERR_CLOSED if a signal interrupted it. */
-MUST_CHECK int lines_fill(struct lines *l, struct err *err);
+/* The next line without "\n" or "\r\n", borrowed until lines_fill().  Reads nothing: a caller that has
+ * something to do before it waits for input does it between the two. */
+enum lines_result lines_next(struct lines *l, struct span *ret_line);
 
-/* The next line without "\n" or "\r\n", borrowed until the next call; reads until
- * it is there.  enum lines_result, or
- * -ERR_SYSTEM if reading fails, -ERR_CLOSED if a signal interrupted it (call again to go on). */
-MUST_CHECK int lines_next(struct lines *l, struct span *ret_line, struct err *err);
+/* Reads once, which blocks if nothing is there.  0, -ERR_SYSTEM if reading fails, -ERR_CLOSED if a
+ * signal interrupted it (call again to go on). */
+MUST_CHECK int lines_fill(struct lines *l, struct err *err);
 
 #endif

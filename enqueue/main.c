@@ -260,11 +260,12 @@ static void wait_for_input(int fd)
 }
 
 /* The next line.  Before it waits for input, all lines so far are stored: a program that writes a
- * line now and then need not fill a command to have it sent.  As lines_next(); -ERR_CLOSED also
- * when the batch has failed. */
+ * line now and then need not fill a command to have it sent.  enum lines_result but LINES_MORE;
+ * -ERR_SYSTEM if reading fails, -ERR_CLOSED if a signal came or the batch has failed. */
 static int next_line(struct run *r, struct lines *lines, struct span *ret_line, struct err *err)
 {
-    while (!lines_ready(lines)) {
+    int got;
+    while ((got = (int)lines_next(lines, ret_line)) == LINES_MORE) {
         struct pollfd p = {.fd = lines->fd, .events = POLLIN};
         if (poll(&p, 1, 0) == 0) {
             int rc = batch_flush(r->batch, err);
@@ -281,7 +282,7 @@ static int next_line(struct run *r, struct lines *lines, struct span *ret_line, 
         if (rc != 0 && interrupted)
             return rc;
     }
-    return lines_next(lines, ret_line, err);
+    return got;
 }
 
 static int push_bulk(struct run *r)

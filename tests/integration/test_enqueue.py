@@ -339,6 +339,18 @@ class Bulk(EnqueueCase):
             wait_until(lambda: self.client.llen(QUEUE) == 2 * n, what="the rest of the other")
         self.assertEqual(self.feed(popen, b""), (0, "10\n", ""))
 
+    def test_a_line_that_is_too_long_holds_nothing_up(self):
+        popen = self.spawn("--bulk", "-")
+        for n in range(1, 4):
+            popen.stdin.write(b'{"type":"t"}\n"' + b"x" * 1200000)
+            popen.stdin.flush()
+            wait_until(lambda: self.client.llen(QUEUE) == n, what="what stood before it")
+            popen.stdin.write(b'"\n')
+        status, out, err = self.feed(popen, b"")
+        self.assertEqual((status, out), (65, "3\n"))
+        self.assertEqual(re.findall(r"^enqueue: line (\d+): longer than \d+ bytes$", err, re.M),
+                         ["2", "4", "6"])
+
     def test_input_that_cannot_be_read(self):
         self.assertIn("Is a directory", self.enqueue("--bulk", self.directory, status=66).err)
 

@@ -12,26 +12,50 @@
 #include "common/lines.h"
 #include "common/ranges.h"
 
-/* A pipe that holds `text`, already closed for writing. */
-static int pipe_of(const char *text, size_t len)
-{
+/* A pipe into which `step` bytes of `text` are written before each reading. */
+struct source {
     int fds[2];
-    assert_int_equal(pipe(fds), 0);
-    assert_int_equal(write(fds[1], text, len), (ssize_t)len);
-    assert_int_equal(close(fds[1]), 0);
-    return fds[0];
+    const char *text;
+    size_t left, step;
+};
+
+static void feed(struct source *s)
+{
+    size_t n = s->left < s->step ? s->left : s->step;
+    if (n > 0)
+        assert_int_equal(write(s->fds[1], s->text, n), (ssize_t)n);
+    else if (s->fds[1] != -1)
+        assert_int_equal(close(s->fds[1]), 0);
+    if (n == 0)
+        s->fds[1] = -1;
+    s->text += n;
+    s->left -= n;
 }
 
-static void assert_lines(const char *text, size_t max_bytes, const char *const *expected)
+static int next_line(struct lines *l, struct source *s, struct span *ret_line)
+{
+    int got;
+    struct err err = {0};
+    while ((got = (int)lines_next(l, ret_line)) == LINES_MORE) {
+        if (s != NULL)
+            feed(s);
+        if (lines_fill(l, &err) != 0)
+            fail_msg("%s", err.text);
+    }
+    return got;
+}
+
+static void assert_lines_by(const char *text, size_t step, size_t max_bytes,
+                            const char *const *expected)
 {
     struct lines l;
     struct span line;
-    struct err err = {0};
-    int fd = pipe_of(text, strlen(text));
-    lines_init(&l, fd, max_bytes);
+    struct source s = {.text = text, .left = strlen(text), .step = step};
+    assert_int_equal(pipe(s.fds), 0);
+    lines_init(&l, s.fds[0], max_bytes);
     int number = 0;
     for (; *expected != NULL; expected++) {
-        int rc = lines_next(&l, &line, &err);
+        int rc = next_line(&l, &s, &line);
         assert_int_equal(l.number, ++number);
         if (strcmp(*expected, "TOO LONG") == 0) {
             assert_int_equal(rc, LINES_TOO_LONG);
@@ -41,10 +65,18 @@ static void assert_lines(const char *text, size_t max_bytes, const char *const *
         assert_int_equal(line.len, strlen(*expected));
         assert_memory_equal(line.ptr, *expected, line.len);
     }
-    assert_int_equal(lines_next(&l, &line, &err), LINES_END);
-    assert_int_equal(lines_next(&l, &line, &err), LINES_END);
+    assert_int_equal(next_line(&l, &s, &line), LINES_END);
+    assert_int_equal(next_line(&l, &s, &line), LINES_END);
+    assert_int_equal(s.left, 0);
     lines_done(&l);
-    close(fd);
+    close(s.fds[0]);
+}
+
+/* However the text is cut into pieces. */
+static void assert_lines(const char *text, size_t max_bytes, const char *const *expected)
+{
+    for (size_t step = 1; step <= strlen(text) + 1; step++)
+        assert_lines_by(text, step, max_bytes, expected);
 }
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -63,6 +95,8 @@ static void test_long_lines_are_left_out(void **state)
     (void)state;
     assert_lines("1234\n12345\n1\n", 4, LIST("1234", "TOO LONG", "1"));
     assert_lines("1234\r\n12345", 4, LIST("1234", "TOO LONG"));
+    assert_lines("12345\r\n1234\r\n", 4, LIST("TOO LONG", "1234"));
+    assert_lines("1234\r", 4, LIST("TOO LONG")); /* no newline: the '\r' is of the text */
     assert_lines("123456789012345678901234567890\nx", 4, LIST("TOO LONG", "x"));
 }
 
@@ -84,9 +118,9 @@ static void test_a_line_longer_than_any_buffer(void **state)
     struct lines l;
     struct span line;
     lines_init(&l, fd, 1000);
-    assert_int_equal(lines_next(&l, &line, NULL), LINES_TOO_LONG);
+    assert_int_equal(next_line(&l, NULL, &line), LINES_TOO_LONG);
     assert_true(l.pending.cap < 1000 * 1000); /* it was never held */
-    assert_int_equal(lines_next(&l, &line, NULL), LINES_LINE);
+    assert_int_equal(next_line(&l, NULL, &line), LINES_LINE);
     assert_int_equal(l.number, 2);
     assert_memory_equal(line.ptr, "y", 1);
     lines_done(&l);
