@@ -11,6 +11,8 @@
  *              until the list is empty: at least once
  *   pop        RPOP of --batch, --depth in flight, until the list is empty: at most once
  *   pop-one    BRPOP of --count jobs one by one, --depth in flight: at most once without batches
+ *   awake      looks at the clock for --count ms: how long after any moment a core that never sleeps
+ *              goes on, which is what the host, the kernel and others on the machine take away
  *   ping       --count round trips, one after the other
  *   wake       BRPOP until --count values came, each the CLOCK_MONOTONIC ns of its push
  *   relay      the same, each value passed on to a child process, which sees it: three processes wake
@@ -19,7 +21,7 @@
  *              least
  *   documents  prints --count documents, one a line, for `enqueue --bulk`
  *
- * Prints one line of JSON: jobs, seconds, cpu_seconds; ping, wake and relay: p50, p99, p999 in us.
+ * Prints one line of JSON: jobs, seconds, cpu_seconds; awake, ping, wake and relay: p50, p99, p999 in us.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -262,6 +264,46 @@ static void run_pop_one(struct client *c, const struct store_queue *q, const str
 
 /* ---- latency ------------------------------------------------------------------------------ */
 
+enum { GAPS_MAX = 1000000, GAP_MIN_NS = 1000 };
+
+struct gaps {
+    int64_t ns[GAPS_MAX];
+    int count;
+};
+
+/* From a moment that can be any of `length_ns`, how long is it until the gap ends that it lies in?  The
+ * longest such time but for the share 1 - p of the moments: more than x are sum(max(0, gap - x)). */
+static double gap_percentile_us(const struct gaps *g, int64_t length_ns, double p)
+{
+    double low = 0, high = (double)length_ns;
+    while (high - low > 10) {
+        double x = (low + high) / 2, beyond = 0;
+        for (int i = 0; i < g->count; i++)
+            beyond += (double)g->ns[i] > x ? (double)g->ns[i] - x : 0;
+        if (beyond > (1 - p) * (double)length_ns)
+            low = x;
+        else
+            high = x;
+    }
+    return low / 1e3;
+}
+
+static void run_awake(const struct options *o)
+{
+    struct gaps *g = xcalloc(1, sizeof *g);
+    int64_t start = now_ns(), last = start, length_ns = o->count * 1000000;
+    while (last - start < length_ns && g->count < GAPS_MAX) {
+        int64_t now = now_ns();
+        if (now - last > GAP_MIN_NS)
+            g->ns[g->count++] = now - last;
+        last = now;
+    }
+    length_ns = last - start;
+    printf("{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f}\n", gap_percentile_us(g, length_ns, 0.5),
+           gap_percentile_us(g, length_ns, 0.99), gap_percentile_us(g, length_ns, 0.999));
+    free(g);
+}
+
 static void run_ping(struct client *c, const struct options *o)
 {
     int64_t *ns = xcalloc((size_t)o->count, sizeof *ns);
@@ -419,6 +461,10 @@ int main(int argc, char **argv)
         run_spawn(&o);
         return 0;
     }
+    if (strcmp(o.mode, "awake") == 0) {
+        run_awake(&o);
+        return 0;
+    }
     struct store_queue q;
     struct err err = {0};
     struct client c;
@@ -440,7 +486,8 @@ int main(int argc, char **argv)
     else if (strcmp(o.mode, "relay") == 0)
         run_relay(&c, &q, &o);
     else
-        die("usage: ceiling push|claim|pop|ping|wake|relay|spawn|documents [--OPTION VALUE]...");
+        die("usage: ceiling push|claim|pop|awake|ping|wake|relay|spawn|documents [--OPTION "
+            "VALUE]...");
     client_close(&c);
     store_queue_done(&q);
     return 0;

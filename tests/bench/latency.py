@@ -15,6 +15,10 @@ def spread(ns):
             for name, p in PERCENTILES}
 
 
+def _awake(stage, milliseconds):
+    return stage.ceiling("awake", count=milliseconds)
+
+
 def _round_trip(stage, count):
     return stage.ceiling("ping", count=count)
 
@@ -45,8 +49,10 @@ def run(bench):
     with Stage() as stage:
         for rate in (200, 5000):
             count = int(rate * bench.scale(5, 1))
-            note = "{:,} pushes a round, 2 runners; round trip: PING; BRPOP: until a bare client has it"
-            cases = {"round trip": lambda: _round_trip(stage, count),
+            note = ("{:,} pushes a round, 2 runners; awake: until a core that never sleeps goes on, from any\n"
+                    "moment; round trip: PING; BRPOP: until a bare client has it")
+            cases = {"awake": lambda: _awake(stage, int(bench.scale(2000, 500))),
+                     "round trip": lambda: _round_trip(stage, count),
                      "BRPOP, bare": lambda: _bare(stage, rate, count)}
             if rate <= RELAY_RATE_MAX:
                 cases["BRPOP, relayed"] = lambda: _bare(stage, rate, count, "relay")
