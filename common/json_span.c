@@ -164,11 +164,11 @@ static bytes scan_escape(struct scanner *s, bytes p)
     return p + 12;
 }
 
-/* p is behind the opening quote; returns what follows the closing one. */
-static bytes scan_string(struct scanner *s, bytes p)
+/* p is inside a string, at what is no plain byte or at the end of the text; returns what follows the
+ * string. */
+static bytes scan_string_from(struct scanner *s, bytes p)
 {
-    for (;;) {
-        p = skip_plain(p, s->end);
+    for (;; p = skip_plain(p, s->end)) {
         if (p == s->end)
             return fail(s, p, "a string is not closed");
         if (*p == '"')
@@ -188,6 +188,13 @@ static bytes scan_string(struct scanner *s, bytes p)
             } while (p < s->end && *p >= 0x80);
         }
     }
+}
+
+/* p is behind the opening quote; returns what follows the closing one. */
+static inline bytes scan_string(struct scanner *s, bytes p)
+{
+    p = skip_plain(p, s->end);
+    return p < s->end && *p == '"' ? p + 1 : scan_string_from(s, p);
 }
 
 /* ---- values ------------------------------------------------------------------------------ */

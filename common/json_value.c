@@ -82,22 +82,20 @@ int json_string_copy(struct span value, char *out, size_t size)
     if (size == 0)
         return -1;
     while (p < end) {
-        char c[4];
-        size_t n;
-        bytes run = memchr(p, '\\', (size_t)(end - p));
-        const void *from = p;
-        if (run == p) {
-            p = decode_escape(p, c, &n);
-            from = c;
-            if (c[0] == '\0')
-                return -1;
-        } else {
-            n = (size_t)((run != NULL ? run : end) - p);
-            p += n;
-        }
+        bytes escape = memchr(p, '\\', (size_t)(end - p));
+        size_t n = (size_t)((escape != NULL ? escape : end) - p);
         if (n >= size - used)
             return -1;
-        memcpy(out + used, from, n);
+        memcpy(out + used, p, n);
+        used += n;
+        p += n;
+        if (escape == NULL)
+            break;
+        char c[4];
+        p = decode_escape(p, c, &n);
+        if (c[0] == '\0' || n >= size - used)
+            return -1;
+        memcpy(out + used, c, n);
         used += n;
     }
     out[used] = '\0';
@@ -120,6 +118,14 @@ bool json_number_int64(struct span value, int64_t *ret)
     return true;
 }
 
+/* Appends the digits at p to those of `digits`. */
+static inline bytes take_digits(bytes p, bytes end, int64_t *digits)
+{
+    for (; p < end && (unsigned)(*p - '0') < 10; p++)
+        *digits = *digits * 10 + (*p - '0');
+    return p;
+}
+
 /* Digits and perhaps a point, 15 digits at most: these and the power of ten are exact as doubles, so
  * that one division rounds as strtod() does (W. D. Clinger, How to read floating point numbers
  * accurately, 1990). */
@@ -127,24 +133,23 @@ static bool short_decimal(struct span value, double *ret)
 {
     static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                     1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-    bool negative = value.ptr[0] == '-';
+    bytes p = (bytes)value.ptr, end = p + value.len;
+    bool negative = *p == '-';
+    p += negative;
+    size_t len = (size_t)(end - p);
+    if (len > 16)
+        return false;
     int64_t digits = 0;
-    size_t point = value.len;
-    if (value.len - negative > 16)
-        return false;
-    for (size_t i = negative; i < value.len; i++) {
-        int digit = value.ptr[i] - '0';
-        if (digit >= 0 && digit <= 9)
-            digits = digits * 10 + digit;
-        else if (value.ptr[i] == '.')
-            point = i;
-        else
-            return false;
+    p = take_digits(p, end, &digits);
+    double v = (double)digits;
+    if (p < end && *p == '.') {
+        bytes point = p;
+        p = take_digits(p + 1, end, &digits);
+        v = (double)digits / powers[end - point - 1];
+        len--;
     }
-    size_t fraction = point < value.len ? value.len - point - 1 : 0;
-    if (value.len - negative - (point < value.len) > 15)
+    if (p < end || len > 15)
         return false;
-    double v = (double)digits / powers[fraction];
     *ret = negative ? -v : v;
     return true;
 }
