@@ -68,7 +68,7 @@ def _rows(bench, results, against):
 
 
 def run(bench):
-    count, singles = bench.scale(500000, 50000), bench.scale(200, 50)
+    count, singles = bench.scale(2000000, 50000), bench.scale(200, 50)
     with Stage() as stage:
         path = os.path.join(stage.directory, "documents")
         with open(path, "wb") as file:
