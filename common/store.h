@@ -347,6 +347,8 @@ void store_cmd_unpark(struct buf *out, const struct store_queue *q, const struct
 /* LPUSH list doc...  Reply: the length of the list. */
 void store_cmd_push(struct buf *out, const struct store_queue *q, const struct span *docs,
                     int count);
+/* The beginning of the same: exactly `count` store_arg() calls with the documents must follow. */
+void store_begin_push(struct buf *out, const struct store_queue *q, int count);
 /* ZADD scheduled with a wrapped record, due at `at_ms` (wall). */
 void store_cmd_push_scheduled(struct buf *out, const struct store_queue *q, int64_t at_ms,
                               struct span record);

@@ -161,14 +161,19 @@ void store_cmd_rpop(struct buf *out, const struct store_queue *q, int count)
     store_arg_int(out, count);
 }
 
-static void push(struct buf *out, const char *command, const char *list, const struct span *records,
-                 int count)
+static void begin_push(struct buf *out, const char *command, const char *list, int count)
 {
     if (count < 1)
         BUG("%s of %d records", command, count);
     store_begin(out, 2 + count);
     store_arg_str(out, command);
     store_arg_str(out, list);
+}
+
+static void push(struct buf *out, const char *command, const char *list, const struct span *records,
+                 int count)
+{
+    begin_push(out, command, list, count);
     for (int i = 0; i < count; i++)
         store_arg(out, records[i]);
 }
@@ -193,6 +198,11 @@ void store_cmd_push(struct buf *out, const struct store_queue *q, const struct s
                     int count)
 {
     push(out, "LPUSH", q->list, docs, count);
+}
+
+void store_begin_push(struct buf *out, const struct store_queue *q, int count)
+{
+    begin_push(out, "LPUSH", q->list, count);
 }
 
 void store_cmd_push_scheduled(struct buf *out, const struct store_queue *q, int64_t at_ms,

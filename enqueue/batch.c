@@ -18,13 +18,31 @@ struct batch {
     const struct store_queue *queue;
     struct batch_account account;
 
-    struct buf documents; /* gathered, one after the other */
-    size_t ends[BATCH_DOCUMENTS];
-    int count;
+    struct buf
+        gathered; /* the command: room for its beginning, then each document as an argument */
+    size_t room; /* bytes of the longest beginning */
+    int count; /* documents gathered */
     int64_t last_line; /* of the last one gathered */
-    struct buf command;
-    struct span spans[BATCH_DOCUMENTS];
+    struct buf beginning;
 };
+
+/* What comes first depends on how many documents follow: it is written at last, right before them. */
+static void gather_anew(struct batch *b)
+{
+    buf_clear(&b->gathered);
+    store_begin_push(&b->gathered, b->queue, BATCH_DOCUMENTS);
+    b->room = b->gathered.len;
+    b->count = 0;
+}
+
+static struct span gathered_command(struct batch *b)
+{
+    buf_clear(&b->beginning);
+    store_begin_push(&b->beginning, b->queue, b->count);
+    size_t start = b->room - b->beginning.len;
+    memcpy(b->gathered.data + start, b->beginning.data, b->beginning.len);
+    return (struct span){b->gathered.data + start, b->gathered.len - start};
+}
 
 struct batch *batch_new(struct redis_client *client, struct buf *print,
                         const struct store_queue *queue)
@@ -33,8 +51,9 @@ struct batch *batch_new(struct redis_client *client, struct buf *print,
     b->client = client;
     b->print = print;
     b->queue = queue;
-    buf_init(&b->documents);
-    buf_init(&b->command);
+    buf_init(&b->gathered);
+    buf_init(&b->beginning);
+    gather_anew(b);
     return b;
 }
 
@@ -45,8 +64,8 @@ void batch_free(struct batch *b)
     ranges_done(&b->account.stored_lines);
     ranges_done(&b->account.refused_lines);
     ranges_done(&b->account.unknown_lines);
-    buf_done(&b->documents);
-    buf_done(&b->command);
+    buf_done(&b->gathered);
+    buf_done(&b->beginning);
     free(b);
 }
 
@@ -89,7 +108,7 @@ static int failed(struct batch *b, struct err *err)
     return err_set(err, ERR_CLOSED, "%s", b->account.why.text);
 }
 
-/* Encodes what is gathered and hands it on.  The caller sees the outcome in the account. */
+/* Hands on what is gathered.  The caller sees the outcome in the account. */
 static int send_gathered(struct batch *b, struct err *err)
 {
     struct flight f = {
@@ -98,28 +117,23 @@ static int send_gathered(struct batch *b, struct err *err)
         .last_line = b->last_line,
         .count = b->count,
     };
-    for (int i = 0; i < b->count; i++) {
-        size_t from = i > 0 ? b->ends[i - 1] : 0;
-        b->spans[i] = (struct span){b->documents.data + from, b->ends[i] - from};
-    }
-    buf_clear(&b->command);
-    store_cmd_push(&b->command, b->queue, b->spans, b->count);
-    buf_clear(&b->documents);
-    b->count = 0;
+    struct span command = gathered_command(b);
     b->account.last_line = f.last_line;
+    int rc = 0;
     if (b->client == NULL) {
         settle(b, &f, STORE_OK, NULL);
-        return store_print(buf_span(&b->command), b->print, err);
+        rc = store_print(command, b->print, err);
+    } else {
+        struct flight *sent = xmemdup(&f, sizeof f);
+        struct err why = {0};
+        if (redis_client_send(b->client, command, on_pushed, sent, &why) != 0) {
+            /* Nothing was written, so nothing is unknown about this one. */
+            free(sent);
+            settle(b, &f, STORE_AWAY, &why);
+        }
     }
-    struct flight *sent = xmemdup(&f, sizeof f);
-    struct err why = {0};
-    int rc = redis_client_send(b->client, buf_span(&b->command), on_pushed, sent, &why);
-    if (rc != 0) {
-        /* Nothing was written, so nothing is unknown about this one. */
-        free(sent);
-        settle(b, &f, STORE_AWAY, &why);
-    }
-    return 0;
+    gather_anew(b);
+    return rc;
 }
 
 static int send_and_wait(struct batch *b, size_t in_flight, struct err *err)
@@ -141,13 +155,13 @@ int batch_add(struct batch *b, int64_t line, struct span document, struct err *e
 {
     if (b->account.answer != STORE_OK)
         return failed(b, err);
-    if (b->count > 0 && b->documents.len + document.len > BATCH_BYTES) {
+    if (b->count > 0 && b->gathered.len + document.len > BATCH_BYTES) {
         int rc = send_and_wait(b, BATCH_WINDOW - 1, err);
         if (rc != 0)
             return rc;
     }
-    buf_add_span(&b->documents, document);
-    b->ends[b->count++] = b->documents.len;
+    store_arg(&b->gathered, document);
+    b->count++;
     b->last_line = line;
     return b->count < BATCH_DOCUMENTS ? 0 : send_and_wait(b, BATCH_WINDOW - 1, err);
 }
