@@ -18,8 +18,7 @@ struct batch {
     const struct store_queue *queue;
     struct batch_account account;
 
-    struct buf
-        gathered; /* the command: room for its beginning, then each document as an argument */
+    struct buf gathered; /* room for the command's beginning, then documents as its arguments */
     size_t room; /* bytes of the longest beginning */
     int count; /* documents gathered */
     int64_t last_line; /* of the last one gathered */
