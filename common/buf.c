@@ -84,18 +84,23 @@ void buf_add_span(struct buf *b, struct span s)
     buf_add(b, s.ptr, s.len);
 }
 
+char *decimal_write(char *p, uint64_t v)
+{
+    int digits = 1;
+    for (uint64_t rest = v; rest > 9; rest /= 10)
+        digits++;
+    for (int i = digits; i-- > 0; v /= 10)
+        p[i] = (char)('0' + v % 10);
+    return p + digits;
+}
+
 void buf_add_int(struct buf *b, int64_t v)
 {
-    char digits[24];
-    size_t i = sizeof digits;
-    uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
-    do {
-        digits[--i] = (char)('0' + u % 10);
-        u /= 10;
-    } while (u > 0);
+    char *start = buf_reserve(b, 1 + DECIMAL_BYTES_MAX), *p = start;
     if (v < 0)
-        digits[--i] = '-';
-    buf_add(b, digits + i, sizeof digits - i);
+        *p++ = '-';
+    p = decimal_write(p, v < 0 ? -(uint64_t)v : (uint64_t)v);
+    buf_grown(b, (size_t)(p - start));
 }
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)

@@ -42,6 +42,10 @@ void buf_add_int(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 
+/* Writes `v` in decimal at p, DECIMAL_BYTES_MAX bytes at most and no NUL; returns what follows. */
+enum { DECIMAL_BYTES_MAX = 20 };
+char *decimal_write(char *p, uint64_t v);
+
 /* Removes `n` <= len bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 

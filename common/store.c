@@ -11,8 +11,7 @@
 
 /* ---- encoding ---------------------------------------------------------------------------- */
 
-/* LIMIT: of `kind`, the digits of any size_t, CRLF. */
-enum { HEADER_BYTES_MAX = 1 + 20 + 2, END_BYTES = 2 };
+enum { END_BYTES = 2, HEADER_BYTES_MAX = 1 + DECIMAL_BYTES_MAX + END_BYTES };
 
 static char *put_end(char *p)
 {
@@ -23,13 +22,8 @@ static char *put_end(char *p)
 
 static char *put_header(char *p, char kind, size_t n)
 {
-    int digits = 1;
-    for (size_t rest = n; rest > 9; rest /= 10)
-        digits++;
     *p++ = kind;
-    for (int i = digits; i-- > 0; n /= 10)
-        p[i] = (char)('0' + n % 10);
-    return put_end(p + digits);
+    return put_end(decimal_write(p, n));
 }
 
 void store_begin(struct buf *out, int argc)

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "common/buf.h"
+
 static const char hex_digits[] = "0123456789abcdef";
 
 static int random_bytes(void *out, size_t len, struct err *err)
@@ -60,18 +62,11 @@ size_t token_format(const struct incarnation *inc, uint64_t seq, char out[TOKEN_
 {
     if (seq > TOKEN_SEQ_MAX)
         BUG("sequence number above 2^53");
-    char digits[20];
-    size_t i = sizeof digits;
-    do {
-        digits[--i] = (char)('0' + seq % 10);
-        seq /= 10;
-    } while (seq > 0);
-    size_t n = sizeof digits - i;
     memcpy(out, inc->hex, INCARNATION_BYTES);
     out[INCARNATION_BYTES] = ':';
-    memcpy(out + INCARNATION_BYTES + 1, digits + i, n);
-    out[INCARNATION_BYTES + 1 + n] = '\0';
-    return INCARNATION_BYTES + 1 + n;
+    char *end = decimal_write(out + INCARNATION_BYTES + 1, seq);
+    *end = '\0';
+    return (size_t)(end - out);
 }
 
 bool token_parse(struct span text, struct incarnation *ret_inc, uint64_t *ret_seq)

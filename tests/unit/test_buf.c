@@ -66,6 +66,9 @@ static void integers_are_written_to_their_limits(void **state)
         assert_string_equal(b.data, cases[i].want);
         buf_done(&b);
     }
+    char longest[DECIMAL_BYTES_MAX];
+    assert_ptr_equal(decimal_write(longest, UINT64_MAX), longest + sizeof longest);
+    assert_memory_equal(longest, "18446744073709551615", sizeof longest);
 }
 
 static void consuming_moves_the_rest_to_the_front(void **state)
