@@ -100,33 +100,30 @@ static void print_spread(int64_t *ns, int64_t n)
 
 /* Appends one LPUSH of documents `from`, from + 1, ...; returns how many it took. */
 static int64_t append_push(struct buf *out, const struct store_queue *q, const struct options *o,
-                           struct buf *documents, int64_t from)
+                           struct buf *document, int64_t from)
 {
-    struct span spans[BATCH_DOCUMENTS];
-    size_t ends[BATCH_DOCUMENTS];
-    int n = 0;
-    buf_clear(documents);
-    while (n < o->batch && from + n < o->count &&
-           (n == 0 || documents->len + (size_t)o->bytes <= BATCH_BYTES)) {
-        document_append(documents, o->type, from + n, (size_t)o->bytes);
-        ends[n++] = documents->len;
+    int64_t n = o->count - from, fit = BATCH_BYTES / o->bytes;
+    if (n > o->batch)
+        n = o->batch;
+    if (n > fit)
+        n = fit > 0 ? fit : 1;
+    store_begin_push(out, q, (int)n);
+    for (int64_t i = 0; i < n; i++) {
+        buf_clear(document);
+        document_append(document, o->type, from + i, (size_t)o->bytes);
+        store_arg(out, buf_span(document));
     }
-    for (int i = 0; i < n; i++) {
-        size_t start = i > 0 ? ends[i - 1] : 0;
-        spans[i] = (struct span){documents->data + start, ends[i] - start};
-    }
-    store_cmd_push(out, q, spans, n);
     return n;
 }
 
 static void run_push(struct client *c, const struct store_queue *q, const struct options *o)
 {
-    struct buf documents = BUF_INIT;
+    struct buf document = BUF_INIT;
     int64_t sent = 0, in_flight = 0;
     struct clock start = clock_start();
     while (sent < o->count || in_flight > 0) {
         while (sent < o->count && in_flight < o->depth) {
-            sent += append_push(&c->out, q, o, &documents, sent);
+            sent += append_push(&c->out, q, o, &document, sent);
             in_flight++;
             client_flush(c); /* Redis works while the next one is made */
         }
@@ -134,7 +131,7 @@ static void run_push(struct client *c, const struct store_queue *q, const struct
         in_flight--;
     }
     print_rate(start, sent);
-    buf_done(&documents);
+    buf_done(&document);
 }
 
 /* ---- claim and acknowledge ------------------------------------------------------------------ */
