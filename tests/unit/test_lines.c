@@ -12,7 +12,7 @@
 #include "common/lines.h"
 #include "common/ranges.h"
 
-/* A pipe into which `step` bytes of `text` are written before each reading. */
+/* A pipe into which `step` bytes of `text` are written before each reading; then it is closed. */
 struct source {
     int fds[2];
     const char *text;
@@ -22,12 +22,11 @@ struct source {
 static void feed(struct source *s)
 {
     size_t n = s->left < s->step ? s->left : s->step;
-    if (n > 0)
-        assert_int_equal(write(s->fds[1], s->text, n), (ssize_t)n);
-    else if (s->fds[1] != -1)
+    if (n == 0) { /* the end is read once */
         assert_int_equal(close(s->fds[1]), 0);
-    if (n == 0)
-        s->fds[1] = -1;
+        return;
+    }
+    assert_int_equal(write(s->fds[1], s->text, n), (ssize_t)n);
     s->text += n;
     s->left -= n;
 }
