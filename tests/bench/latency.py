@@ -1,5 +1,6 @@
 """How long from push to the handler's begin, at a steady pace."""
 
+import machine
 from stage import Stage
 from table import Row
 
@@ -24,17 +25,18 @@ def _round_trip(stage, count):
 
 
 def _bare(stage, rate, count, mode="wake"):
-    waiting = stage.start_tool("ceiling", mode, count=count)
+    waiting, stolen = stage.start_tool("ceiling", mode, count=count), machine.stolen_us()
     stage.tool("pusher", "bare", rate=rate, count=count)
-    return stage.tool_result(waiting)
+    return dict(stage.tool_result(waiting), stolen=(machine.stolen_us() - stolen) / count)
 
 
 def _worker(stage, worker, rate, count, once):
     stage.board.clear_stamps()
-    target = stage.board.done() + count
+    target, stolen = stage.board.done() + count, machine.stolen_us()
     held = stage.tool("pusher", "job", rate=rate, count=count)
     stage.await_done(target, once)
-    return dict(spread(stage.board.stamps()), **held)
+    return dict(spread(stage.board.stamps()), **held,
+                stolen=(machine.stolen_us() - stolen) / count)
 
 
 def _with_worker(stage, rate, count, delivery=None):
@@ -57,6 +59,7 @@ def run(bench):
             if rate <= RELAY_RATE_MAX:
                 cases["BRPOP, relayed"] = lambda: _bare(stage, rate, count, "relay")
                 note += "; relayed: until a child of it has it"
+            note += "\nstolen: what the host took from processes here that were ready to run"
             cases["at least once"] = lambda: _with_worker(stage, rate, count)
             cases["at most once"] = lambda: _with_worker(stage, rate, count, "at-most-once")
             results = bench.interleave(cases)
@@ -68,6 +71,8 @@ def run(bench):
                     if name == "BRPOP, bare":
                         bare[percentile] = row
                     rows.append(row)
+            rows += [Row("%s, stolen" % name, "us/push", metrics["stolen"])
+                     for name, metrics in results.items() if "stolen" in metrics]
             rows.append(Row("pace held", "pushes/s", results["at least once"]["pushed/s"]))
             bench.table.section("Latency from push to begin, {:,} jobs/s".format(rate), rows,
                                 note.format(count))

@@ -37,6 +37,23 @@ def text(machine):
     return ", ".join("%s %s" % item for item in machine.items())
 
 
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks():
+    """{name: ticks of all processors since the machine started}, see proc_stat(5)."""
+    with open("/proc/stat") as file:
+        fields = file.readline().split()[1:9]
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    return dict(zip(names, map(int, fields)))
+
+
+def stolen_us():
+    """For how long, so far, a processor of this virtual machine had something to run and the host ran
+    something else on it.  To 10 ms where a tick is that long; 0 on hardware."""
+    return _ticks()["steal"] * TICK_S * 1e6
+
+
 class Neighbours:
     """How much of the machine others used meanwhile: figures taken beside them are worth less."""
 
@@ -45,12 +62,10 @@ class Neighbours:
 
     @staticmethod
     def _now():
-        with open("/proc/stat") as file:
-            ticks = [int(n) for n in file.readline().split()[1:9]]
-        user, nice, system, idle, iowait, irq, softirq, steal = ticks
+        ticks = _ticks()
         ours = sum(u.ru_utime + u.ru_stime for u in map(
             resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
-        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        busy = (sum(ticks.values()) - ticks["idle"] - ticks["iowait"]) * TICK_S
         return time.monotonic(), busy, ours
 
     def percent(self):

@@ -7,7 +7,7 @@
 How a drain is timed: the worker is started on an empty queue and warmed up, so processes, plugins and
 its estimate of a job's length are there.  The jobs are stored under another name; the clock starts
 as one RENAME makes them the queue, which the waiting worker sees at once, and ends when the board
-says that every handler ran and (at least once) nothing is left in the list and in `run`.  Meanwhile
+says that every handler ran and (at least once) Redis that every job is settled.  Meanwhile
 Redis is asked nothing; the board costs neither Redis nor the worker anything.
 """
 
@@ -28,11 +28,6 @@ from usage import Usage, cpu_seconds  # noqa: E402
 LIST, STOCK = "queue:default", "bench:stock"
 WARM_UP_JOBS = 2000
 PLUGIN = os.path.join(bl.BUILD, "tests", "bench", "bench.so")
-
-
-def run_key(key):
-    """Where a queue's claimed jobs lie."""
-    return "{%s}:run" % key
 
 
 class Stage:
@@ -147,13 +142,12 @@ class Stage:
             self.await_empty(keys, guard)
 
     def await_empty(self, keys=(LIST,), guard=300, pause=0.0005):
-        """Waits until nothing is left in the queues and their `run`."""
+        """Waits until every job of the queues is settled."""
         end = time.monotonic() + guard
-        for key in keys:
-            while self.client.hlen(run_key(key)) or self.client.llen(key):
-                if time.monotonic() > end:
-                    raise AssertionError("jobs are left in Redis: " + key)
-                time.sleep(pause)
+        while not self.redis.idle(*keys):
+            if time.monotonic() > end:
+                raise AssertionError("jobs are left in Redis: " + ", ".join(keys))
+            time.sleep(pause)
 
     def drain(self, worker, count, bytes=100, once=False, keys=(LIST,), type="noop"):
         """Figures of a warm worker draining `count` jobs (see above)."""
