@@ -56,14 +56,18 @@ static void restore_sigpipe(const struct sigpipe_guard *g)
     pthread_sigmask(SIG_SETMASK, &g->before, NULL);
 }
 
-/* Runs the loop until the condition holds or the connection is gone. */
+/* Runs the loop until the condition holds or the connection is gone; at least once, so that what was
+ * sent is written. */
 static void run_until(struct redis_client *c, bool (*holds)(const void *arg), const void *arg)
 {
     struct sigpipe_guard guard;
+    if (c->down.code != 0)
+        return;
     block_sigpipe(&guard);
     c->running = true;
-    while (c->down.code == 0 && !holds(arg))
-        (void)uv_run(&c->loop, UV_RUN_ONCE); /* the result says only whether handles are left */
+    do /* the result says only whether handles are left */
+        (void)uv_run(&c->loop, holds(arg) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    while (c->down.code == 0 && !holds(arg));
     c->running = false;
     restore_sigpipe(&guard);
 }

@@ -111,8 +111,8 @@ MUST_CHECK int redis_client_open(const struct redis_link_config *config, struct 
  * Redis' text and no reply. */
 MUST_CHECK int redis_client_call(struct redis_client *c, struct span command,
                                  struct redisReply **ret_reply, struct err *err);
-/* Pipelining: send without waiting (callback as above), and run until at most `max_pending` are
- * unanswered.  -ERR_CONNECT (or why it was lost) when the link is down; every callback was called.
+/* Pipelining: send without waiting (callback as above), and write and run until at most `max_pending`
+ * are unanswered.  -ERR_CONNECT (or why it was lost) when the link is down; every callback was called.
  * Sending runs the loop by itself while more than 16 MiB wait to be written. */
 MUST_CHECK int redis_client_send(struct redis_client *c, struct span command, redis_reply_fn fn,
                                  void *arg, struct err *err);
