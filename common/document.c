@@ -423,10 +423,42 @@ static int read_dead(struct document *d, const struct json_member *m, struct err
     return 0;
 }
 
-static int read_member(struct reading *r, const struct spelling *s, const struct json_member *m,
-                       struct err *err)
+/* at and delay exclude each other as two spellings do. */
+static unsigned member_bit(enum member m)
 {
+    return 1u << (m == MEMBER_DELAY ? MEMBER_AT : m);
+}
+
+/* A second value would change what was reviewed, whichever of the two counts. */
+static int note_member(struct reading *r, const struct spelling *s, struct err *err)
+{
+    unsigned bit = member_bit(s->member);
+    if (!(r->members & bit)) {
+        r->members |= bit;
+        r->seen |= 1u << (s - spellings);
+        return 0;
+    }
+    for (size_t i = 0; i < NONE; i++) {
+        const struct spelling *other = &spellings[i];
+        if ((r->seen & 1u << i) && other != s && member_bit(other->member) == bit)
+            return err_set(err, ERR_DUPLICATE,
+                           "members \"%s\" and \"%s\" exclude each other: give one of them",
+                           other->name, s->name);
+    }
+    return err_set(err, ERR_DUPLICATE, "member \"%s\" is given twice", s->name);
+}
+
+/* All in one: to enter another function for each member took 4 % of a document's time. */
+static int on_member(void *arg, const struct json_member *m, struct err *err)
+{
+    struct reading *r = arg;
     struct document *d = r->document;
+    const struct spelling *s = find_spelling(m->key);
+    if (s == NULL || (s->member == MEMBER_QUEUE && r->level == 0))
+        return 0;
+    int rc = note_member(r, s, err);
+    if (rc < 0 || m->kind == JK_NULL)
+        return rc;
     switch (s->member) {
     case MEMBER_TYPE:
         return read_type(s->name, m, d->type, err);
@@ -482,38 +514,6 @@ static int read_member(struct reading *r, const struct spelling *s, const struct
         return read_queue(s->name, m, err);
     }
     BUG("member %d", (int)s->member);
-}
-
-/* at and delay exclude each other as two spellings do. */
-static unsigned member_bit(enum member m)
-{
-    return 1u << (m == MEMBER_DELAY ? MEMBER_AT : m);
-}
-
-/* A second value would change what was reviewed, whichever of the two counts. */
-static int refuse_second(const struct reading *r, const struct spelling *s, struct err *err)
-{
-    for (size_t i = 0; i < NONE; i++) {
-        const struct spelling *other = &spellings[i];
-        if ((r->seen & 1u << i) && other != s && member_bit(other->member) == member_bit(s->member))
-            return err_set(err, ERR_DUPLICATE,
-                           "members \"%s\" and \"%s\" exclude each other: give one of them",
-                           other->name, s->name);
-    }
-    return err_set(err, ERR_DUPLICATE, "member \"%s\" is given twice", s->name);
-}
-
-static int on_member(void *arg, const struct json_member *m, struct err *err)
-{
-    struct reading *r = arg;
-    const struct spelling *s = find_spelling(m->key);
-    if (s == NULL || (s->member == MEMBER_QUEUE && r->level == 0))
-        return 0;
-    if (r->members & member_bit(s->member))
-        return refuse_second(r, s, err);
-    r->members |= member_bit(s->member);
-    r->seen |= 1u << (s - spellings);
-    return m->kind == JK_NULL ? 0 : read_member(r, s, m, err);
 }
 
 /* Member by member: to fill its long texts, too, takes nearly as long as to read a short one. */
