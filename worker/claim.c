@@ -136,14 +136,18 @@ static void on_claimed(void *arg, const struct redisReply *reply)
         q->maybe = got.remaining > 0;
     }
     uint64_t first = r->first_seq;
+    size_t total = 0;
     request_close(r);
     for (int i = 0; i < got.count; i++) {
         struct span bytes = {got.records[i]->str, (size_t)got.records[i]->len};
+        total += bytes.len;
         /* One adopted meanwhile by reconcile is held already. */
         if (claims_find(&w->claims, first + (uint64_t)i) != NULL)
             continue;
         (void)intake(w, q, first + (uint64_t)i, bytes);
     }
+    if (got.count > 0)
+        q->record_bytes = total / (size_t)got.count;
     CRASH_POINT("claim.taken-in");
     worker_wake(w);
 }
@@ -213,7 +217,7 @@ void claim_run(struct worker *w)
         if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
             return;
         claim_probe(w, DELIVERY_AT_LEAST_ONCE, now);
-        if (!send_claim(w, q, room < STORE_CLAIM_MAX ? room : STORE_CLAIM_MAX))
+        if (!send_claim(w, q, queue_claim_count(room, q->record_bytes)))
             return;
         queue_picked(w->queues, w->queue_count, q, now);
     }

@@ -3,6 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SMALL_BYTES = 320, /* a whole claim of such records is read in one go or two */
+    LARGE_COUNT_MAX = 64,
+    LARGE_COUNT_MIN = 32, /* below, the cost of a command would show */
+    LARGE_CLAIM_BYTES = 64 * 1024,
+};
+
 int queue_new(struct worker *w, const struct config_queue *cfg, const char *prefix,
               struct queue **ret, struct err *err)
 {
@@ -76,6 +83,18 @@ int64_t estimate_us(int64_t old_us, int64_t us)
     if (old_us == 0 || us > old_us)
         return us;
     return old_us - (old_us - us + 7) / 8;
+}
+
+int queue_claim_count(int room, size_t record_bytes)
+{
+    int most = STORE_CLAIM_MAX;
+    if (record_bytes > LARGE_CLAIM_BYTES / LARGE_COUNT_MIN)
+        most = LARGE_COUNT_MIN;
+    else if (record_bytes > LARGE_CLAIM_BYTES / LARGE_COUNT_MAX)
+        most = (int)(LARGE_CLAIM_BYTES / record_bytes);
+    else if (record_bytes > SMALL_BYTES)
+        most = LARGE_COUNT_MAX;
+    return room < most ? room : most;
 }
 
 int queue_page_next(int asked, size_t bytes, int most)

@@ -28,6 +28,7 @@ struct queue {
     int64_t probe_mono_ms; /* LLEN was last asked */
     int credit; /* smooth weighted round robin */
     int64_t job_us; /* what a job of this queue lasts, estimated; 0 = unknown */
+    size_t record_bytes; /* of one record, on average in the last claim; 0 = unknown */
     struct waiter *waiter; /* its waiting connection; NULL = none */
     bool hand_doubtful; /* something may lie in our hand that is not wanted or not known of */
     bool hand_letting; /* it is being let go */
@@ -71,6 +72,12 @@ void queue_picked(struct queue *const *queues, int count, struct queue *picked,
 /* How many records to ask for after a page of `asked` that held `bytes`: twice as many, at most `most`,
  * while they are small; fewer when they are large, so that a page stays near QUEUE_PAGE_BYTES. */
 int queue_page_next(int asked, size_t bytes, int most);
+
+/* How many of the `room` there is to claim at once, where a record has about `record_bytes` (0 =
+ * unknown).  256 records of 100 bytes are one piece; 256 of 1 KB are more than a socket holds, so that
+ * Redis would wait for us to read before it goes on, and we for it: several claims of 64 or less do
+ * half as many again a second. */
+int queue_claim_count(int room, size_t record_bytes);
 
 /* A job of it took `us`: the estimate jumps up at once and comes down slowly, so that nothing is
  * claimed behind a slow job on the strength of an old average. */

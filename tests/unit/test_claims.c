@@ -123,6 +123,20 @@ static void test_estimates_rise_at_once_and_fall_slowly(void **state)
     assert_in_range(us, 10, 20);
 }
 
+static void test_large_records_are_claimed_in_small_lots(void **state)
+{
+    (void)state;
+    assert_int_equal(queue_claim_count(1000, 0), STORE_CLAIM_MAX); /* unknown */
+    assert_int_equal(queue_claim_count(1000, 320), STORE_CLAIM_MAX);
+    assert_int_equal(queue_claim_count(1000, 321), 64);
+    assert_int_equal(queue_claim_count(1000, 1024), 64);
+    assert_int_equal(queue_claim_count(1000, 1500), 43);
+    assert_int_equal(queue_claim_count(1000, 2048), 32);
+    assert_int_equal(queue_claim_count(1000, SIZE_MAX), 32); /* the limit of bytes makes it less */
+    assert_int_equal(queue_claim_count(40, 1000), 40); /* never more than there is room for */
+    assert_int_equal(queue_claim_count(1, 10000), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_strict_queues_go_in_order),
         cmocka_unit_test(test_weighted_queues_share_by_weight),
         cmocka_unit_test(test_estimates_rise_at_once_and_fall_slowly),
+        cmocka_unit_test(test_large_records_are_claimed_in_small_lots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
