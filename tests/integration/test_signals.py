@@ -392,7 +392,11 @@ class Said(SignalsCase):
         lines = worker.log().splitlines()
         self.assertGreater(len(lines), 5)
         for line in lines:
-            self.assertLessEqual({"ts", "level", "msg"}, set(json.loads(line)), line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                self.fail("no JSON: %r of\n%s" % (line, worker.log()))
+            self.assertLessEqual({"ts", "level", "msg"}, set(event), line)
 
     def test_no_payload_at_info_whatever_becomes_of_the_job(self):
         secret = "XSECRETX"
