@@ -88,12 +88,12 @@ int64_t estimate_us(int64_t old_us, int64_t us)
 int queue_claim_count(int room, size_t record_bytes)
 {
     int most = STORE_CLAIM_MAX;
-    if (record_bytes > LARGE_CLAIM_BYTES / LARGE_COUNT_MIN)
-        most = LARGE_COUNT_MIN;
-    else if (record_bytes > LARGE_CLAIM_BYTES / LARGE_COUNT_MAX)
+    if (record_bytes > SMALL_BYTES) {
         most = (int)(LARGE_CLAIM_BYTES / record_bytes);
-    else if (record_bytes > SMALL_BYTES)
-        most = LARGE_COUNT_MAX;
+        most = most < LARGE_COUNT_MIN   ? LARGE_COUNT_MIN
+               : most > LARGE_COUNT_MAX ? LARGE_COUNT_MAX
+                                        : most;
+    }
     return room < most ? room : most;
 }
 
