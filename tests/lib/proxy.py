@@ -7,6 +7,7 @@
     proxy.cut_after("reply", 17)    # 17 bytes more of that way pass, then RST
     proxy.refuse = True             # new connections are reset
     proxy.counts["request"]         # bytes that passed
+    proxy.watch = lambda data: ...  # sees every chunk of requests before it is sent on
 
 "request" is what the worker sends, "reply" what Redis answers.  All of it runs in one thread with
 an event loop of its own; the setters may be called from any thread.
@@ -24,6 +25,7 @@ class Proxy:
     def __init__(self, target_port):
         self.target_port = target_port
         self.stall, self.delay, self.refuse = set(), 0.0, False
+        self.watch = None
         self.counts = {"request": 0, "reply": 0}
         self._cut = {"request": None, "reply": None}
         self._pairs = set()
@@ -97,6 +99,8 @@ class Proxy:
         try:
             while True:
                 data = await reader.read(65536)
+                if way == "request" and self.watch is not None:
+                    self.watch(data)
                 while way in self.stall:
                     await asyncio.sleep(0.01)
                 if self.delay:
