@@ -12,6 +12,7 @@
  * comes: the pid tells. */
 struct push {
     struct worker *worker;
+    struct queue *queue; /* NULL = none of ours */
     int block;
     pid_t pid;
     uint16_t slot;
@@ -33,6 +34,10 @@ static void on_pushed(void *arg, const struct redisReply *reply)
     struct err err = {0};
     enum store_answer a = store_classify(reply, &err);
     CRASH_POINT("produce.answered");
+    if (p->queue != NULL) {
+        p->queue->maybe = true; /* not when it is sent: a claim on its way found the list empty */
+        worker_wake(p->worker);
+    }
     if (a == STORE_GONE)
         answer(p->worker, p, "the connection to Redis was lost; it may be stored or not");
     else
@@ -70,6 +75,7 @@ int produce(struct runner *r, const struct wire_frame *f, struct err *err)
         answer(w, &now, why.text);
         return 0;
     }
+    now.queue = q;
     struct push *p = xmemdup(&now, sizeof now);
     struct buf cmd = BUF_INIT;
     CRASH_POINT("produce.before-send");
@@ -80,7 +86,5 @@ int produce(struct runner *r, const struct wire_frame *f, struct err *err)
     }
     buf_done(&cmd);
     store_queue_done(&own);
-    if (q != NULL)
-        q->maybe = true;
     return 0;
 }

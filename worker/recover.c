@@ -213,19 +213,6 @@ static void judge(struct recovery *r, struct claim *c, char text[SLOT_MESSAGE_BY
     e->kind = ENDING_LOST; /* an impossible state: it may have begun */
 }
 
-static void on_settled(void *arg, const struct redisReply *reply)
-{
-    struct recovery *r = arg;
-    int64_t n = 0;
-    if (!goes_on(r, reply))
-        return;
-    if (store_read_count(reply, &n, NULL) == 0)
-        r->settled += n;
-    CRASH_POINT("recover.settled");
-    if (r->unanswered == 0)
-        scan(r);
-}
-
 /* Something of the queue being read may wait now. */
 static void wake_queue(struct recovery *r)
 {
@@ -233,6 +220,20 @@ static void wake_queue(struct recovery *r)
     for (int i = 0; i < w->queue_count; i++)
         if (strcmp(w->queues[i]->keys.list, r->queues[r->queue].list) == 0)
             w->queues[i]->maybe = true;
+}
+
+static void on_settled(void *arg, const struct redisReply *reply)
+{
+    struct recovery *r = arg;
+    int64_t n = 0;
+    wake_queue(r); /* not when it is sent: a claim on its way found the list empty */
+    if (!goes_on(r, reply))
+        return;
+    if (store_read_count(reply, &n, NULL) == 0)
+        r->settled += n;
+    CRASH_POINT("recover.settled");
+    if (r->unanswered == 0)
+        scan(r);
 }
 
 /* Decides about one record of the dead worker as a live one would, and settles it. */
@@ -274,7 +275,6 @@ static void settle_foreign(struct recovery *r, uint64_t seq, struct span bytes)
                        buf_span(&c->record));
     CRASH_POINT("recover.settling");
     (void)ask(r, &cmd, on_settled); /* a failure pauses the recovery */
-    wake_queue(r);
     buf_done(&cmd);
     claims_done(&one);
 }

@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import signal
 
-from bl import BUILD, Case, run_command, wait_until
+from bl import Case, run_command, wait_until
 from ledger import Ledger
 
 QUEUE, RUN, DEAD = "queue:default", "{queue:default}:run", "{queue:default}:dead"
@@ -105,25 +105,6 @@ class Lifecycle(Case):
         self.ledger.push(self.server, 5)
         wait_until(self.ledger.all_ended, what="all jobs")
         self.assertEqual(set(self.ledger.began().values()), {1})
-
-    def test_bursts(self):
-        worker = self.start(start=False, plugins=[self.ledger.plugin,
-                                                  os.path.join(BUILD, "jobs/fail.so")])
-        self.ledger.push(self.server, 100)
-        run_command("worker", "-c", worker.config_path, "--burst")
-        self.assertTrue(self.ledger.all_ended())
-        self.assert_left_clean(worker)
-        self.client.lpush(QUEUE, '{"type":"fail","retry":2,"args":{"times":1},'
-                          '"backoff":{"type":"fixed","base":0.5}}')
-        run_command("worker", "-c", worker.config_path, "--burst")
-        self.assertEqual(self.client.zcard("{queue:default}:retry"), 1)  # it does not wait
-        run_command("worker", "-c", worker.config_path, "--burst", "--burst-wait", "10s")
-        self.assertEqual(self.client.zcard("{queue:default}:retry"), 0)
-        self.client.lpush(QUEUE, '{"type":"fail","retry":0}')
-        run_command("worker", "-c", worker.config_path, "--burst", status=1)
-        self.assertEqual(self.client.llen(DEAD), 1)
-        self.server.stop()
-        run_command("worker", "-c", worker.config_path, "--burst", status=69)
 
     def test_check_and_what_is_wrong(self):
         worker = self.start(start=False)

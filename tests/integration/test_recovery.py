@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from bl import BUILD, ROOT, Case, children_of, command_line, is_alive, run_command, wait_until
+from bl import BUILD, ROOT, Case, children_of, command_line, is_alive, wait_until
 from ledger import Ledger
 
 RUN = "{queue:default}:run"
@@ -258,16 +258,6 @@ class Recovery(Case):
         worker.hup()
         wait_until(self.ledger.all_ended, what="the jobs after a reload")
         self.assertEqual(redis.client.llen("{queue:default}:dead"), 0)
-
-    def test_a_burst_after_a_crash_finds_what_was_running(self):
-        redis = self.redis()
-        worker = self.worker(redis, self.config())
-        self.ledger.push(redis, 3, ms=500)
-        wait_until(lambda: len(self.ledger.began()) == 2, what="two running")
-        worker.kill9_all()
-        run_command("worker", "-c", worker.config_path, "--burst")
-        self.assertTrue(self.ledger.all_ended())
-        self.assertTrue(redis.idle())
 
 
 if __name__ == "__main__":

@@ -514,21 +514,6 @@ class Exit(SignalsCase):
         run_command("worker", "-c", path, "--burst")
         self.assertTrue(self.ledger.all_ended())
 
-    def test_a_burst_whose_runners_cannot_start(self):
-        result = self.code("--burst", status=70, env={"BUCKETLINE_RUNNER_EXE": "/bin/false"})
-        self.assertRegex(result.err, "runner|plugins")
-        self.assertEqual(self.client.hlen("bucketline:workers"), 0)
-
-    def test_a_burst_runs_what_its_jobs_lead_to(self):
-        for queue in ("", '"queue":"extra",'):
-            after = self.ledger.document("after" + queue[9:14])
-            self.client.lpush(QUEUE, '{"type":"noop","on_success":{%s%s}' % (queue, after[1:]))
-        self.client.lpush(QUEUE, '{"type":"nobody"}')
-        self.code("--burst", status=0, queues=["default", "extra"], plugins=[
-            self.ledger.plugin, os.path.join(BUILD, "jobs/noop.so")])
-        self.assertEqual(self.ledger.ended(), {"after": 1, "afterextra": 1})
-        self.assertEqual(self.client.llen("{queue:default}:parked"), 1)
-
 
 if __name__ == "__main__":
     import unittest
