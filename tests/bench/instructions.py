@@ -40,7 +40,7 @@ def _inclusive(path, function):
 
 
 def _per_job(path, who):
-    """What grows with the jobs.  A runner looks at what handlers left behind once a millisecond,
+    """What grows with the jobs.  A runner looks at what handlers left behind every 10 ms,
     however many jobs that is; under callgrind a machine's speed would decide."""
     looks = _inclusive(path, "job_left_clean") if who == "runner" else 0
     return _count(path) - looks

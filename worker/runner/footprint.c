@@ -19,12 +19,42 @@ extern char **environ;
 enum {
     RESTORER = 0x04000000, /* SA_RESTORER, which the headers do not tell */
     KILL_LOOKS = 20, /* each waits up to 50 ms for one to die */
+    STATUS_BYTES = 4096, /* of /proc/self/status; what is wanted comes before its long lines */
 };
+
+/* 32 and 33, with which it cancels threads and lets all of them change their user. */
+static const uint64_t LIBRARY_SIGNALS = 0x180000000;
 
 static mode_t umask_now(void)
 {
     mode_t now = umask(077);
     umask(now);
+    return now;
+}
+
+static bool signals_after(const char *text, const char *name, uint64_t *ret)
+{
+    const char *at = strstr(text, name);
+    if (at == NULL)
+        return false;
+    at += strlen(name);
+    char *end;
+    *ret = strtoull(at, &end, 16) & ~LIBRARY_SIGNALS;
+    return end != at;
+}
+
+static struct dispositions dispositions_now(void)
+{
+    struct dispositions now = {0};
+    char text[STATUS_BYTES];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd == -1)
+        return now;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    now.known = signals_after(text, "\nSigIgn:", &now.ignored) &&
+                signals_after(text, "\nSigCgt:", &now.caught);
     return now;
 }
 
@@ -124,6 +154,7 @@ void footprint_take(struct footprint *f, int socket_fd)
     f->socket_dev = st.st_dev;
     f->socket_ino = st.st_ino;
     sigprocmask(SIG_BLOCK, NULL, &f->mask);
+    f->dispositions = dispositions_now();
     for (int sig = 1; sig < FOOTPRINT_SIGNALS; sig++)
         (void)sigaction(sig, NULL, &f->actions[sig]); /* the C library's own two stay zero */
     (void)dir_now("/", &f->root_dev, &f->root_ino); /* if it fails now it fails later, too */
@@ -158,6 +189,23 @@ static bool same_action(const struct footprint *f, int sig)
         return true;
     const int ours = ~RESTORER; /* the C library adds it when an action is set again */
     return now.sa_handler == then->sa_handler && (now.sa_flags & ours) == (then->sa_flags & ours);
+}
+
+/* Which signals are ignored or have a handler stands in one file; which handler only sigaction() tells,
+ * and whether dead children are waited for.  Without that file all signals are asked for. */
+static bool same_dispositions(const struct footprint *f)
+{
+    const struct dispositions *then = &f->dispositions;
+    struct dispositions now = dispositions_now();
+    bool known = now.known && then->known;
+    if (known && (now.ignored != then->ignored || now.caught != then->caught))
+        return false;
+    for (int sig = 1; sig < FOOTPRINT_SIGNALS; sig++) {
+        bool caught = (then->caught >> (sig - 1)) & 1;
+        if ((caught || sig == SIGCHLD || !known) && !same_action(f, sig))
+            return false;
+    }
+    return true;
 }
 
 static bool same_mask(const struct footprint *f)
@@ -204,9 +252,8 @@ const char *footprint_changed(const struct footprint *f)
         return "processes";
     if (!same_mask(f))
         return "signal mask";
-    for (int sig = 1; sig < FOOTPRINT_SIGNALS; sig++)
-        if (!same_action(f, sig))
-            return "signal disposition";
+    if (!same_dispositions(f))
+        return "signal disposition";
     if (!same_socket(f))
         return "connection to the worker";
     if (umask_now() != f->umask)

@@ -32,8 +32,8 @@ enum {
     FLUSH_AFTER_US = 1000,
     LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once, ... */
     LOOK_FIRST = 32, /* ... what each type's first jobs did likewise, ... */
-    LOOK_EVERY_US = 1000, /* ... what others did at least so often */
-    IDLE_MS = 2, /* ... and after so long without a job */
+    LOOK_EVERY_US = 10000, /* ... what others did at least so often */
+    IDLE_MS = 10, /* ... and after so long without a job */
 };
 
 struct options {
