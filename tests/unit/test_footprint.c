@@ -77,7 +77,7 @@ struct deed {
     int flags;
 };
 
-/* What every handler of a signal may be changed to, and back. */
+/* Each differs from what is found; it is undone once it was seen. */
 static const struct deed deeds[] = {
     {SIGUSR1, SIG_IGN, 0},
     {SIGUSR1, on_signal, 0},
@@ -144,7 +144,7 @@ static void *on_thread(void *arg)
     return arg;
 }
 
-/* The C library takes two signals for itself with the first. */
+/* With the first thread the C library takes a signal for itself. */
 static void a_thread_that_has_ended_is_no_change(void **state)
 {
     struct place *p = *state;

@@ -32,8 +32,7 @@ enum {
     FLUSH_AFTER_US = 1000,
     LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once, ... */
     LOOK_FIRST = 32, /* ... what each type's first jobs did likewise, ... */
-    LOOK_EVERY_US = 10000, /* ... what others did at least so often */
-    IDLE_MS = 10, /* ... and after so long without a job */
+    LOOK_EVERY_MS = 10, /* ... what others did so often, and after so long without a job */
 };
 
 struct options {
@@ -248,7 +247,7 @@ static bool must_look(const struct runner *r, const struct job *j, int64_t now_u
 {
     return r->last != NULL &&
            (r->last->clean_looks < LOOK_FIRST || now_us - j->begun_us > LOOK_LONGER_US ||
-            now_us - r->looked_us > LOOK_EVERY_US);
+            now_us - r->looked_us > LOOK_EVERY_MS * 1000);
 }
 
 /* The worker takes back what is here and not begun, and starts another in our place. */
@@ -295,7 +294,7 @@ static void await_frames(struct runner *r, struct job *j)
 {
     struct channel *ch = &r->channel;
     rest_begin(r->page);
-    channel_receive(ch, r->last != NULL ? IDLE_MS : -1);
+    channel_receive(ch, r->last != NULL ? LOOK_EVERY_MS : -1);
     rest_end(r->page);
     r->clocks.now_us = 0;
     if (ch->pos == ch->in.len && !ch->drain && !job_left_clean(j))
