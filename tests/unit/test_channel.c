@@ -210,6 +210,28 @@ static void nothing_to_receive_is_no_end(void **state)
     assert_true(p->runner.eof && p->runner.drain);
 }
 
+static long socket_wait_us(const struct pair *p)
+{
+    struct timeval t;
+    socklen_t size = sizeof t;
+    assert_int_equal(getsockopt(p->runner.fd, SOL_SOCKET, SO_RCVTIMEO, &t, &size), 0);
+    return t.tv_sec * 1000000 + t.tv_usec;
+}
+
+static void a_wait_for_some_time_leaves_others_as_they_are(void **state)
+{
+    struct pair *p = *state;
+    channel_receive(&p->runner, 1);
+    assert_empty(p);
+    send_jobs(p, 1, 1);
+    channel_receive(&p->runner, -1); /* one that lasts until something comes, from here on */
+    assert_int_equal(socket_wait_us(p), 0);
+    take(p, WIRE_JOB, 1);
+    channel_receive(&p->runner, 0); /* and this one does not wait at all */
+    assert_empty(p);
+    assert_false(p->runner.eof || p->runner.drain);
+}
+
 static void a_running_jobs_strings_stay_where_they_are(void **state)
 {
     struct pair *p = *state;
@@ -328,6 +350,7 @@ int main(void)
         TEST(a_frame_may_come_byte_by_byte),
         TEST(a_bad_frame_is_found_behind_good_ones),
         TEST(nothing_to_receive_is_no_end),
+        TEST(a_wait_for_some_time_leaves_others_as_they_are),
         TEST(a_running_jobs_strings_stay_where_they_are),
         TEST(an_answer_is_awaited_past_other_frames),
         TEST(an_answer_nobody_awaits_any_more_is_no_other_ones),

@@ -81,15 +81,23 @@ void channel_take(struct channel *ch, const struct wire_frame *f)
     ch->pos += WIRE_HEADER_BYTES + f->payload.len;
 }
 
+/* The socket's own time-out, which stays until the next: poll() before recv() would be a call more, and
+ * a timer of high resolution, for every wake-up. */
+static void set_wait(struct channel *ch, int ms)
+{
+    struct timeval t = {ms / 1000, ms % 1000 * 1000};
+    if (ms == ch->wait_ms)
+        return;
+    (void)setsockopt(ch->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t); /* on ours it cannot fail */
+    ch->wait_ms = ms;
+}
+
 void channel_receive(struct channel *ch, int timeout_ms)
 {
     if (ch->split)
         BUG("receiving over a running job");
-    if (timeout_ms > 0) {
-        struct pollfd p = {.fd = ch->fd, .events = POLLIN};
-        if (poll(&p, 1, timeout_ms) <= 0)
-            return;
-    }
+    if (timeout_ms != 0)
+        set_wait(ch, timeout_ms < 0 ? 0 : timeout_ms);
     if (ch->pos >= ch->in.len / 2) { /* otherwise the jobs at hand would be moved time and again */
         buf_consume(&ch->in, ch->pos);
         ch->scanned -= ch->pos < ch->scanned ? ch->pos : ch->scanned;
@@ -97,7 +105,7 @@ void channel_receive(struct channel *ch, int timeout_ms)
         if (ch->in.len == 0)
             buf_trim(&ch->in, KEEP_BYTES);
     }
-    if (receive_once(ch, &ch->in, timeout_ms >= 0 ? MSG_DONTWAIT : 0))
+    if (receive_once(ch, &ch->in, timeout_ms == 0 ? MSG_DONTWAIT : 0))
         scan_for_drain(ch);
 }
 

@@ -21,6 +21,7 @@ enum { CHANNEL_NOTES = 64 };
 
 struct channel {
     int fd;
+    int wait_ms; /* how long its recv() waits for the first byte; 0 = for ever */
     bool drain; /* begin nothing any more */
     bool eof; /* the worker is gone */
     struct buf in; /* received; frames before `pos` are done with */

@@ -106,6 +106,7 @@ bool job_left_clean(struct job *j)
     r->looked_us = mono_us();
     r->last->clean_looks += r->last->clean_looks < INT32_MAX;
     r->last = NULL;
+    r->unseen = 0;
     return true;
 }
 
@@ -282,6 +283,7 @@ void job_run(struct job *j)
         program_run(j, j->handler->program);
     } else {
         j->runner->last = j->handler;
+        j->runner->unseen++;
         j->outcome = outcome_of(j, call_handler(j));
         if (j->outcome != OUTCOME_DONE)
             weigh(j);

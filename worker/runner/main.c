@@ -32,7 +32,8 @@ enum {
     FLUSH_AFTER_US = 1000,
     LOOK_LONGER_US = 200, /* what a longer job left behind is looked for at once, ... */
     LOOK_FIRST = 32, /* ... what each type's first jobs did likewise, ... */
-    LOOK_EVERY_MS = 10, /* ... what others did so often, and after so long without a job */
+    LOOK_EVERY_MS = 10, /* ... what others did so often, and after so long without a job; ... */
+    LOOK_ALONE_US = 2000, /* ... what one did that came alone at once, but not more often */
 };
 
 struct options {
@@ -288,13 +289,23 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
     return 0;
 }
 
-/* Looks at what the last handlers left behind once nothing has come for a moment: the look takes
- * longer than a short job. */
+/* One job came alone: to look now delays nobody, and then no timer is armed for it. */
+static bool came_alone(const struct runner *r)
+{
+    return r->unseen == 1 && r->channel.flushed_us - r->looked_us > LOOK_ALONE_US;
+}
+
+/* Looks at what the last handlers left behind, once nothing has come for a moment where jobs come
+ * quickly: the look takes longer than a short one. */
 static void await_frames(struct runner *r, struct job *j)
 {
     struct channel *ch = &r->channel;
+    if (came_alone(r) && !job_left_clean(j)) {
+        leave(r);
+        return;
+    }
     rest_begin(r->page);
-    channel_receive(ch, r->last != NULL ? LOOK_EVERY_MS : -1);
+    channel_receive(ch, r->unseen > 0 ? LOOK_EVERY_MS : -1);
     rest_end(r->page);
     r->clocks.now_us = 0;
     if (ch->pos == ch->in.len && !ch->drain && !job_left_clean(j))
