@@ -1,6 +1,7 @@
 #include "worker/claim.h"
 
 #include <hiredis/hiredis.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -134,6 +135,7 @@ static void on_claimed(void *arg, const struct redisReply *reply)
         q->maybe = true;
     } else {
         q->maybe = got.remaining > 0;
+        q->left = got.remaining;
     }
     uint64_t first = r->first_seq;
     size_t total = 0;
@@ -159,6 +161,7 @@ static void on_length(void *arg, const struct redisReply *reply)
     if (store_classify(reply, NULL) == STORE_OK && store_read_count(reply, &n, NULL) == 0 &&
         n > 0) {
         q->maybe = true;
+        q->left = n;
         worker_wake(q->worker);
     }
 }
@@ -180,26 +183,41 @@ void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms)
     buf_done(&cmd);
 }
 
-static bool send_claim(struct worker *w, struct queue *q, int count)
+bool claim_will_be_full(const struct queue *q, int count)
+{
+    return q->left >= count;
+}
+
+bool claim_fits(const struct request *under_way, const struct queue *q, int count,
+                int64_t now_mono_ms)
+{
+    int all = 0, coming = 0;
+    for (const struct request *r = under_way; r != NULL; r = r->next) {
+        all++;
+        if (r->full && now_mono_ms - r->sent_mono_ms < CLAIM_FAR_MS)
+            coming += r->count;
+    }
+    int lot = queue_claim_count(INT_MAX, q->record_bytes);
+    return all < CLAIM_UNDER_WAY_MAX &&
+           (!claim_will_be_full(q, count) || coming + count <= CLAIM_LOTS_UNDER_WAY * lot);
+}
+
+static bool send_claim(struct worker *w, struct queue *q, int count, int64_t now_mono_ms)
 {
     struct buf cmd = BUF_INIT;
     struct request *r = request_open(w, q, count);
+    r->full = claim_will_be_full(q, count);
+    r->sent_mono_ms = now_mono_ms;
     CRASH_POINT("claim.before-send");
     store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
     int rc = redis_link_send(w->main, buf_span(&cmd), on_claimed, r);
     buf_done(&cmd);
     if (rc < 0)
         request_close(r);
+    else
+        q->left -= q->left < count ? q->left : count;
     CRASH_POINT("claim.sent");
     return rc == 0;
-}
-
-static int claims_unanswered(const struct worker *w)
-{
-    int n = 0;
-    for (const struct request *r = w->requests; r != NULL; r = r->next)
-        n++;
-    return n;
 }
 
 void claim_run(struct worker *w)
@@ -208,16 +226,20 @@ void claim_run(struct worker *w)
         w->result_bytes > DISPATCH_RESULT_BYTES_MAX)
         return;
     int64_t now = mono_ms();
-    bool idle = dispatch_idle_runners(w) > 0;
-    while (claims_unanswered(w) < CLAIM_UNDER_WAY_MAX) {
+    bool idle = dispatch_idle_runners(w) > 0, full = false;
+    while (!full) { /* the turn of its answer, at the latest, sends the next */
         struct queue *q = queue_pick(w->queues, w->queue_count, now);
         if (q == NULL)
             return;
         int room = claim_room(w, q);
         if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
             return;
+        int count = queue_claim_count(room, q->record_bytes);
+        if (!claim_fits(w->requests, q, count, now))
+            return;
+        full = claim_will_be_full(q, count);
         claim_probe(w, DELIVERY_AT_LEAST_ONCE, now);
-        if (!send_claim(w, q, queue_claim_count(room, q->record_bytes)))
+        if (!send_claim(w, q, count, now))
             return;
         queue_picked(w->queues, w->queue_count, q, now);
     }

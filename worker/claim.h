@@ -2,6 +2,11 @@
  *
  * The worker claims no more than it expects to begin within CLAIM_AHEAD_MS; of a queue whose jobs
  * it does not know, one per idle runner.
+ *
+ * A claim that is expected to bring all it asks for goes out alone, and at most two lots of jobs
+ * (queue_claim_count()) are under way like that: Redis carries out one while the other is taken in.  What
+ * is sent together is answered together, and then each of the two processes waits while the other works
+ * through the whole lump.  Where Redis is far away it takes more to keep it busy.
  */
 #ifndef BL_WORKER_CLAIM_H
 #define BL_WORKER_CLAIM_H
@@ -19,6 +24,8 @@ struct redisReply;
 enum {
     CLAIM_AHEAD_MS = 100,
     CLAIM_UNDER_WAY_MAX = 4, /* claims sent and not answered */
+    CLAIM_LOTS_UNDER_WAY = 2, /* of jobs that will come, ... */
+    CLAIM_FAR_MS = 2, /* ... without what is under way so long */
     CLAIM_HELD_BYTES_MAX = 64 * 1024 * 1024, /* records held; above it nothing is claimed */
 };
 
@@ -29,6 +36,12 @@ void claim_run(struct worker *w);
 void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms);
 /* How many more jobs of `q` could begin within CLAIM_AHEAD_MS, beyond what is held already. */
 int claim_room(const struct worker *w, const struct queue *q);
+
+/* Does the queue hold as much as a claim of `count` asks for, by what is known? */
+bool claim_will_be_full(const struct queue *q, int count);
+/* May a claim of `count` go out beside those `under_way`? */
+bool claim_fits(const struct request *under_way, const struct queue *q, int count,
+                int64_t now_mono_ms);
 
 /* Reserves `count` tokens for a claim about to be written. */
 struct request *request_open(struct worker *w, struct queue *q, int count);

@@ -29,6 +29,7 @@ static void is_held(struct worker *w, struct claim *c, int64_t left)
     c->answered_round = w->round;
     q->hand_holds--;
     q->maybe = q->maybe || left > 0;
+    q->left = left;
     if (c->state == CLAIM_SETTLING)
         settle_send(w, c);
 }

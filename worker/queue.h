@@ -24,6 +24,7 @@ struct queue {
     int64_t dead_max, dead_age_ms;
     bool retired; /* left the configuration: claimed from no more */
     bool maybe; /* may hold records: worth a claim */
+    int64_t left; /* about how many: what Redis said last, less what was asked for since */
     int64_t blocked_until_mono_ms; /* paused, or a key of the wrong type */
     int64_t probe_mono_ms; /* LLEN was last asked */
     int credit; /* smooth weighted round robin */

@@ -46,6 +46,8 @@ struct request {
     struct queue *queue;
     uint64_t first_seq;
     int count;
+    bool full; /* expected to bring them all */
+    int64_t sent_mono_ms;
     struct request *next;
 };
 

@@ -1,4 +1,5 @@
-/* The table of held claims, its lists, the bitmap of settled numbers, and the choice of a queue. */
+/* The table of held claims, its lists, the bitmap of settled numbers, the choice of a queue, and what is
+ * claimed from it at a time. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/claim.h"
 #include "worker/claims.h"
 #include "worker/queue.h"
 #include "worker/settled.h"
+#include "worker/worker.h"
 
 static void test_claims_are_found_by_number(void **state)
 {
@@ -137,6 +140,53 @@ static void test_large_records_are_claimed_in_small_lots(void **state)
     assert_int_equal(queue_claim_count(1, 10000), 1);
 }
 
+/* Beside the first `n` of `r`, at 1000 ms. */
+static bool fits(struct request *r, size_t n, const struct queue *q, int count)
+{
+    for (size_t i = 0; i < n; i++)
+        r[i].next = i + 1 < n ? &r[i + 1] : NULL;
+    return claim_fits(n == 0 ? NULL : r, q, count, 1000);
+}
+
+static void test_two_lots_are_under_way(void **state)
+{
+    (void)state;
+    struct queue q = {.left = 100000};
+    struct request lots[2] = {{.count = 256, .full = true, .sent_mono_ms = 999},
+                              {.count = 256, .full = true, .sent_mono_ms = 1000}};
+    assert_true(fits(NULL, 0, &q, 256));
+    assert_true(fits(lots, 1, &q, 256));
+    assert_false(fits(lots, 1, &q, 257));
+    assert_false(fits(lots, 2, &q, 32));
+    struct request halves[3] = {{.count = 128, .full = true, .sent_mono_ms = 1000},
+                                {.count = 128, .full = true, .sent_mono_ms = 1000},
+                                {.count = 128, .full = true, .sent_mono_ms = 1000}};
+    assert_true(fits(halves, 3, &q, 128));
+    assert_false(fits(halves, 3, &q, 129));
+    q.record_bytes = 1000; /* a lot is 64 of these */
+    assert_true(fits(halves, 0, &q, 64));
+    assert_false(fits(halves, 1, &q, 64));
+}
+
+static void test_more_is_under_way_where_redis_is_far_or_has_little(void **state)
+{
+    (void)state;
+    struct queue q = {.left = 100000};
+    struct request r[4] = {{.count = 256, .full = true, .sent_mono_ms = 998},
+                           {.count = 256, .full = true, .sent_mono_ms = 998},
+                           {.count = 256, .full = true, .sent_mono_ms = 1000},
+                           {.count = 256, .full = false, .sent_mono_ms = 1000}};
+    assert_true(fits(r, 3, &q, 256)); /* the first two are under way for long */
+    assert_false(fits(r, 4, &q, 1)); /* never more than four */
+    struct request empty[3] = {{.count = 256}, {.count = 256}, {.count = 256}};
+    assert_true(fits(empty, 3, &q, 256)); /* those were sent where little was known to be */
+    r[0].sent_mono_ms = 1000;
+    q.left = 255;
+    assert_true(fits(r, 3, &q, 256)); /* this one will not bring a lot */
+    q.left = 256;
+    assert_false(fits(r, 3, &q, 256));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +197,8 @@ int main(void)
         cmocka_unit_test(test_weighted_queues_share_by_weight),
         cmocka_unit_test(test_estimates_rise_at_once_and_fall_slowly),
         cmocka_unit_test(test_large_records_are_claimed_in_small_lots),
+        cmocka_unit_test(test_two_lots_are_under_way),
+        cmocka_unit_test(test_more_is_under_way_where_redis_is_far_or_has_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
