@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/proc_file.h"
+
 enum { PAGE_BYTES = 4096 };
 
 static const char slots_magic[8] = "BLSLOTS";
@@ -101,16 +103,6 @@ void slots_free(struct slots *s)
     free(s);
 }
 
-static void read_boot_id(char *out, size_t size)
-{
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? -1 : read(fd, out, size - 1);
-    if (fd != -1)
-        close(fd);
-    out[n > 0 ? n : 0] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-}
-
 static int open_new(const char *path, struct err *err)
 {
     int fd = path == NULL ? memfd_create("bucketline-slots", MFD_CLOEXEC | MFD_ALLOW_SEALING)
@@ -156,7 +148,7 @@ int slots_create(const char *path, const struct incarnation *inc, int runner_max
     h->runner_max = (uint32_t)runner_max;
     h->worker_pid = getpid();
     memcpy(h->incarnation, inc->hex, sizeof inc->hex);
-    read_boot_id(h->boot_id, sizeof h->boot_id);
+    proc_boot_id(h->boot_id, sizeof h->boot_id);
     struct slots *s = slots_new(fd, map, bytes);
     for (int i = 0; i < runner_max; i++)
         atomic_store(&slots_runner_page(s, i)->current_slot, -1);

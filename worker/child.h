@@ -102,8 +102,6 @@ MUST_CHECK int child_become_subreaper(struct err *err);
 
 /* Start time of a process in clock ticks since boot, from /proc; 0 = unknown or gone. */
 uint64_t child_start_ticks(pid_t pid);
-/* The boot's id from /proc into out (>= 40); "" when unknown. */
-void child_boot_id(char *out, size_t size);
 
 /* Opens the running executable for later child_start(exe_fd): BUCKETLINE_RUNNER_EXE, else
  * /proc/self/exe, else argv[0] through PATH.  CLOEXEC.  fd >= 0 or -ERR_SYSTEM. */

@@ -23,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/proc_file.h"
 
 enum {
     PROC_STAT_BYTES = 1024,
@@ -202,14 +203,8 @@ static int proc_stat_read(pid_t pid, struct proc_stat *ret)
 {
     char path[64], text[PROC_STAT_BYTES];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
+    if (proc_file_read(path, text, sizeof text) < 0)
         return -1;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return -1;
-    text[n] = '\0';
     const char *name_end = strrchr(text, ')');
     int parent, group, session;
     unsigned long long ticks;
@@ -227,20 +222,6 @@ uint64_t child_start_ticks(pid_t pid)
 {
     struct proc_stat s;
     return pid > 0 && proc_stat_read(pid, &s) == 0 ? s.start_ticks : 0;
-}
-
-void child_boot_id(char *out, size_t size)
-{
-    char text[64];
-    ssize_t n = -1;
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd != -1) {
-        n = read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    snprintf(out, size, "%s", text);
 }
 
 /* ---- what they leave behind ---- */

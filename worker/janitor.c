@@ -1,12 +1,12 @@
 #include "worker/janitor.h"
 
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/proc_file.h"
 #include "common/record.h"
 #include "worker/settle.h"
 #include "worker/stats.h"
@@ -138,13 +138,8 @@ static int64_t rss_bytes(pid_t pid)
     char path[64], text[128];
     long long total, resident;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return -1;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    if (sscanf(text, "%lld %lld", &total, &resident) != 2)
+    if (proc_file_read(path, text, sizeof text) < 0 ||
+        sscanf(text, "%lld %lld", &total, &resident) != 2)
         return -1;
     return resident * sysconf(_SC_PAGESIZE);
 }

@@ -1,36 +1,19 @@
 #include "worker/oom.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "common/proc_file.h"
 
 enum { FILE_BYTES = 16 * 1024, GROUP_BYTES = 1024, LOOK_EVERY_MS = 1000 };
-
-static bool read_file(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return false;
-    size_t got = 0;
-    while (got < size - 1) {
-        ssize_t n = read(fd, text + got, size - 1 - got);
-        if (n <= 0)
-            break; /* what was read is looked at */
-        got += (size_t)n;
-    }
-    close(fd);
-    text[got] = '\0';
-    return got > 0;
-}
 
 /* The number behind "oom_kill " at the start of a line; -1 = there is none. */
 static int64_t counter_in(const char *path)
 {
     char text[FILE_BYTES];
     static const char name[] = "oom_kill ";
-    if (!read_file(path, text, sizeof text))
+    if (proc_file_read(path, text, sizeof text) < 0)
         return -1;
     for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
@@ -73,7 +56,7 @@ static int64_t counter_of(const char *mount, const char *group, const char *file
 int64_t oom_kills(void)
 {
     char text[FILE_BYTES], group[GROUP_BYTES];
-    if (read_file("/proc/self/cgroup", text, sizeof text)) {
+    if (proc_file_read("/proc/self/cgroup", text, sizeof text) > 0) {
         if (find_group(text, "memory", group, sizeof group)) {
             int64_t n = counter_of("/sys/fs/cgroup/memory", group, "memory.oom_control");
             if (n >= 0)

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/proc_file.h"
 #include "worker/child.h"
 
 extern char **environ;
@@ -47,12 +48,8 @@ static struct dispositions dispositions_now(void)
 {
     struct dispositions now = {0};
     char text[STATUS_BYTES];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
+    if (proc_file_read("/proc/self/status", text, sizeof text) < 0)
         return now;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
     now.known = signals_after(text, "\nSigIgn:", &now.ignored) &&
                 signals_after(text, "\nSigCgt:", &now.caught);
     return now;
