@@ -1,7 +1,6 @@
 #include "worker/claim.h"
 
 #include <hiredis/hiredis.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -183,30 +182,27 @@ void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms)
     buf_done(&cmd);
 }
 
-bool claim_will_be_full(const struct queue *q, int count)
+int claim_share(const struct queue *q, int count)
 {
-    return q->left >= count;
+    return q->left < count ? 0 : count * CLAIM_LOT / queue_lot(q->record_bytes);
 }
 
-bool claim_fits(const struct request *under_way, const struct queue *q, int count,
-                int64_t now_mono_ms)
+bool claim_fits(const struct request *under_way, int share, int64_t now_mono_ms)
 {
     int all = 0, coming = 0;
     for (const struct request *r = under_way; r != NULL; r = r->next) {
         all++;
-        if (r->full && now_mono_ms - r->sent_mono_ms < CLAIM_FAR_MS)
-            coming += r->count;
+        coming += now_mono_ms - r->sent_mono_ms < CLAIM_FAR_MS ? r->share : 0;
     }
-    int lot = queue_claim_count(INT_MAX, q->record_bytes);
     return all < CLAIM_UNDER_WAY_MAX &&
-           (!claim_will_be_full(q, count) || coming + count <= CLAIM_LOTS_UNDER_WAY * lot);
+           (share == 0 || coming + share <= CLAIM_LOTS_UNDER_WAY * CLAIM_LOT);
 }
 
 static bool send_claim(struct worker *w, struct queue *q, int count, int64_t now_mono_ms)
 {
     struct buf cmd = BUF_INIT;
     struct request *r = request_open(w, q, count);
-    r->full = claim_will_be_full(q, count);
+    r->share = claim_share(q, count);
     r->sent_mono_ms = now_mono_ms;
     CRASH_POINT("claim.before-send");
     store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
@@ -226,18 +222,20 @@ void claim_run(struct worker *w)
         w->result_bytes > DISPATCH_RESULT_BYTES_MAX)
         return;
     int64_t now = mono_ms();
-    bool idle = dispatch_idle_runners(w) > 0, full = false;
-    while (!full) { /* the turn of its answer, at the latest, sends the next */
+    bool idle = dispatch_idle_runners(w) > 0;
+    int share = 0;
+    while (share == 0) { /* otherwise the turn of its answer, at the latest, sends the next */
         struct queue *q = queue_pick(w->queues, w->queue_count, now);
         if (q == NULL)
             return;
         int room = claim_room(w, q);
         if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
             return;
-        int count = queue_claim_count(room, q->record_bytes);
-        if (!claim_fits(w->requests, q, count, now))
+        int lot = queue_lot(q->record_bytes);
+        int count = room < lot ? room : lot;
+        share = claim_share(q, count);
+        if (!claim_fits(w->requests, share, now))
             return;
-        full = claim_will_be_full(q, count);
         claim_probe(w, DELIVERY_AT_LEAST_ONCE, now);
         if (!send_claim(w, q, count, now))
             return;

@@ -46,7 +46,7 @@ struct request {
     struct queue *queue;
     uint64_t first_seq;
     int count;
-    bool full; /* expected to bring them all */
+    int share; /* see claim_share() */
     int64_t sent_mono_ms;
     struct request *next;
 };

@@ -4,9 +4,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "worker/runner/channel.h"
@@ -232,6 +240,64 @@ static void a_wait_for_some_time_leaves_others_as_they_are(void **state)
     assert_false(p->runner.eof || p->runner.drain);
 }
 
+static void on_tick(int sig)
+{
+    (void)sig;
+}
+
+/* Ticks of `us` microseconds, as a plugin's own timer may send them; 0 = no more. */
+static void tick(int us)
+{
+    struct sigaction action = {.sa_handler = on_tick};
+    struct itimerval every = {{0, us}, {0, us}};
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
+
+static void a_signal_ends_a_wait_and_is_no_end(void **state)
+{
+    struct pair *p = *state;
+    tick(1000);
+    channel_receive(&p->runner, 1000); /* would last for ever, were it begun anew each time */
+    channel_receive(&p->runner, -1);
+    tick(0);
+    assert_false(p->runner.eof || p->runner.drain);
+    assert_empty(p);
+    send_jobs(p, 1, 1);
+    channel_receive(&p->runner, -1);
+    take(p, WIRE_JOB, 1);
+}
+
+static void refuse_setsockopt(void)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = ARRAY_COUNT(program), .filter = program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == -1)
+        _exit(2);
+}
+
+/* In a process of its own, since the filter stays. */
+static void a_wait_ends_where_its_option_is_refused(void **state)
+{
+    struct pair *p = *state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        refuse_setsockopt();
+        channel_receive(&p->runner, 1);
+        _exit(socket_wait_us(p) == 0 && !p->runner.eof && p->runner.in.len == 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void a_running_jobs_strings_stay_where_they_are(void **state)
 {
     struct pair *p = *state;
@@ -351,6 +417,8 @@ int main(void)
         TEST(a_bad_frame_is_found_behind_good_ones),
         TEST(nothing_to_receive_is_no_end),
         TEST(a_wait_for_some_time_leaves_others_as_they_are),
+        TEST(a_signal_ends_a_wait_and_is_no_end),
+        TEST(a_wait_ends_where_its_option_is_refused),
         TEST(a_running_jobs_strings_stay_where_they_are),
         TEST(an_answer_is_awaited_past_other_frames),
         TEST(an_answer_nobody_awaits_any_more_is_no_other_ones),

@@ -129,62 +129,68 @@ static void test_estimates_rise_at_once_and_fall_slowly(void **state)
 static void test_large_records_are_claimed_in_small_lots(void **state)
 {
     (void)state;
-    assert_int_equal(queue_claim_count(1000, 0), STORE_CLAIM_MAX); /* unknown */
-    assert_int_equal(queue_claim_count(1000, 320), STORE_CLAIM_MAX);
-    assert_int_equal(queue_claim_count(1000, 321), 64);
-    assert_int_equal(queue_claim_count(1000, 1024), 64);
-    assert_int_equal(queue_claim_count(1000, 1500), 43);
-    assert_int_equal(queue_claim_count(1000, 2048), 32);
-    assert_int_equal(queue_claim_count(1000, SIZE_MAX), 32); /* the limit of bytes makes it less */
-    assert_int_equal(queue_claim_count(40, 1000), 40); /* never more than there is room for */
-    assert_int_equal(queue_claim_count(1, 10000), 1);
+    assert_int_equal(queue_lot(0), STORE_CLAIM_MAX); /* unknown */
+    assert_int_equal(queue_lot(320), STORE_CLAIM_MAX);
+    assert_int_equal(queue_lot(321), 64);
+    assert_int_equal(queue_lot(1024), 64);
+    assert_int_equal(queue_lot(1500), 43);
+    assert_int_equal(queue_lot(2048), 32);
+    assert_int_equal(queue_lot(SIZE_MAX), 32); /* the limit of bytes makes it less */
 }
 
-/* Beside the first `n` of `r`, at 1000 ms. */
-static bool fits(struct request *r, size_t n, const struct queue *q, int count)
+static void test_a_claim_is_a_share_of_a_lot(void **state)
+{
+    (void)state;
+    struct queue q = {.left = 1000, .record_bytes = 100};
+    assert_int_equal(claim_share(&q, 256), CLAIM_LOT);
+    assert_int_equal(claim_share(&q, 64), CLAIM_LOT / 4);
+    q.record_bytes = 1000;
+    assert_int_equal(claim_share(&q, 64), CLAIM_LOT);
+    q.left = 64;
+    assert_int_equal(claim_share(&q, 64), CLAIM_LOT);
+    q.left = 63;
+    assert_int_equal(claim_share(&q, 64), 0); /* brings less than it asks for */
+}
+
+/* One of `share` beside the first `n` of `r`, at 1000 ms. */
+static bool fits(struct request *r, size_t n, int share)
 {
     for (size_t i = 0; i < n; i++)
         r[i].next = i + 1 < n ? &r[i + 1] : NULL;
-    return claim_fits(n == 0 ? NULL : r, q, count, 1000);
+    return claim_fits(n == 0 ? NULL : r, share, 1000);
 }
 
 static void test_two_lots_are_under_way(void **state)
 {
     (void)state;
-    struct queue q = {.left = 100000};
-    struct request lots[2] = {{.count = 256, .full = true, .sent_mono_ms = 999},
-                              {.count = 256, .full = true, .sent_mono_ms = 1000}};
-    assert_true(fits(NULL, 0, &q, 256));
-    assert_true(fits(lots, 1, &q, 256));
-    assert_false(fits(lots, 1, &q, 257));
-    assert_false(fits(lots, 2, &q, 32));
-    struct request halves[3] = {{.count = 128, .full = true, .sent_mono_ms = 1000},
-                                {.count = 128, .full = true, .sent_mono_ms = 1000},
-                                {.count = 128, .full = true, .sent_mono_ms = 1000}};
-    assert_true(fits(halves, 3, &q, 128));
-    assert_false(fits(halves, 3, &q, 129));
-    q.record_bytes = 1000; /* a lot is 64 of these */
-    assert_true(fits(halves, 0, &q, 64));
-    assert_false(fits(halves, 1, &q, 64));
+    struct request lots[2] = {{.share = CLAIM_LOT, .sent_mono_ms = 999},
+                              {.share = CLAIM_LOT, .sent_mono_ms = 1000}};
+    assert_true(fits(lots, 0, CLAIM_LOT));
+    assert_true(fits(lots, 1, CLAIM_LOT));
+    assert_false(fits(lots, 1, CLAIM_LOT + 1));
+    assert_false(fits(lots, 2, 1));
+    assert_true(fits(lots, 2, 0)); /* who knows whether that brings anything */
+    struct request halves[3] = {{.share = CLAIM_LOT / 2, .sent_mono_ms = 1000},
+                                {.share = CLAIM_LOT / 2, .sent_mono_ms = 1000},
+                                {.share = CLAIM_LOT / 2, .sent_mono_ms = 1000}};
+    assert_true(fits(halves, 3, CLAIM_LOT / 2));
+    assert_false(fits(halves, 3, CLAIM_LOT / 2 + 1));
 }
 
 static void test_more_is_under_way_where_redis_is_far_or_has_little(void **state)
 {
     (void)state;
-    struct queue q = {.left = 100000};
-    struct request r[4] = {{.count = 256, .full = true, .sent_mono_ms = 998},
-                           {.count = 256, .full = true, .sent_mono_ms = 998},
-                           {.count = 256, .full = true, .sent_mono_ms = 1000},
-                           {.count = 256, .full = false, .sent_mono_ms = 1000}};
-    assert_true(fits(r, 3, &q, 256)); /* the first two are under way for long */
-    assert_false(fits(r, 4, &q, 1)); /* never more than four */
-    struct request empty[3] = {{.count = 256}, {.count = 256}, {.count = 256}};
-    assert_true(fits(empty, 3, &q, 256)); /* those were sent where little was known to be */
-    r[0].sent_mono_ms = 1000;
-    q.left = 255;
-    assert_true(fits(r, 3, &q, 256)); /* this one will not bring a lot */
-    q.left = 256;
-    assert_false(fits(r, 3, &q, 256));
+    struct request r[4] = {{.share = CLAIM_LOT, .sent_mono_ms = 998},
+                           {.share = CLAIM_LOT, .sent_mono_ms = 998},
+                           {.share = CLAIM_LOT, .sent_mono_ms = 999},
+                           {.share = 0, .sent_mono_ms = 1000}};
+    assert_true(fits(r, 3, CLAIM_LOT)); /* the first two are under way for long */
+    assert_false(fits(r, 4, 0)); /* never more than four */
+    r[0].sent_mono_ms = 999;
+    assert_false(fits(r, 3, CLAIM_LOT));
+    assert_true(fits(r, 3, 0));
+    r[0].share = r[1].share = 0;
+    assert_true(fits(r, 3, CLAIM_LOT));
 }
 
 int main(void)
@@ -197,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_weighted_queues_share_by_weight),
         cmocka_unit_test(test_estimates_rise_at_once_and_fall_slowly),
         cmocka_unit_test(test_large_records_are_claimed_in_small_lots),
+        cmocka_unit_test(test_a_claim_is_a_share_of_a_lot),
         cmocka_unit_test(test_two_lots_are_under_way),
         cmocka_unit_test(test_more_is_under_way_where_redis_is_far_or_has_little),
     };

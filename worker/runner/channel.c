@@ -38,21 +38,16 @@ static void end_of_stream(struct channel *ch)
     ch->eof = ch->drain = true;
 }
 
-/* One recv() into `b`; `flags` as recv() takes them.  Sets eof. */
+/* One recv() into `b`; `flags` as recv() takes them.  Sets eof.  A signal ends it, and is no end: a
+ * plugin's timer that ticks faster than the socket's time-out must not make the wait endless. */
 static bool receive_once(struct channel *ch, struct buf *b, int flags)
 {
-    for (;;) {
-        ssize_t n = recv(ch->fd, buf_reserve(b, RECEIVE_BYTES), RECEIVE_BYTES, flags);
-        if (n > 0) {
-            buf_grown(b, (size_t)n);
-            return true;
-        }
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-            end_of_stream(ch);
-        return false;
-    }
+    ssize_t n = recv(ch->fd, buf_reserve(b, RECEIVE_BYTES), RECEIVE_BYTES, flags);
+    if (n > 0)
+        buf_grown(b, (size_t)n);
+    else if (n == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK))
+        end_of_stream(ch);
+    return n > 0;
 }
 
 /* Looks at the headers of what is new for a DRAIN.  A bad frame is left for channel_peek() to find. */
@@ -82,22 +77,24 @@ void channel_take(struct channel *ch, const struct wire_frame *f)
 }
 
 /* The socket's own time-out, which stays until the next: poll() before recv() would be a call more, and
- * a timer of high resolution, for every wake-up. */
-static void set_wait(struct channel *ch, int ms)
+ * a timer of high resolution, for every wake-up.  False: a plugin's seccomp filter refuses it. */
+static bool set_wait(struct channel *ch, int ms)
 {
     struct timeval t = {ms / 1000, ms % 1000 * 1000};
-    if (ms == ch->wait_ms)
-        return;
-    (void)setsockopt(ch->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t); /* on ours it cannot fail */
-    ch->wait_ms = ms;
+    if (ms != ch->wait_ms && setsockopt(ch->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0)
+        ch->wait_ms = ms;
+    return ms == ch->wait_ms;
 }
 
 void channel_receive(struct channel *ch, int timeout_ms)
 {
     if (ch->split)
         BUG("receiving over a running job");
-    if (timeout_ms != 0)
-        set_wait(ch, timeout_ms < 0 ? 0 : timeout_ms);
+    if (timeout_ms != 0 && !set_wait(ch, timeout_ms < 0 ? 0 : timeout_ms)) {
+        struct pollfd p = {.fd = ch->fd, .events = POLLIN};
+        if (poll(&p, 1, timeout_ms) <= 0)
+            return;
+    }
     if (ch->pos >= ch->in.len / 2) { /* otherwise the jobs at hand would be moved time and again */
         buf_consume(&ch->in, ch->pos);
         ch->scanned -= ch->pos < ch->scanned ? ch->pos : ch->scanned;

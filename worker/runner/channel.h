@@ -46,8 +46,8 @@ MUST_CHECK int channel_peek(struct channel *ch, struct wire_frame *ret, struct e
 /* Takes the frame that channel_peek() showed; its payload stays until the next channel_receive(). */
 void channel_take(struct channel *ch, const struct wire_frame *f);
 
-/* Receives what there is, waiting at most `timeout_ms` (-1 = for ever) for the first byte.  Sets
- * `eof` and `drain`.  Not while a job runs. */
+/* Receives what there is, waiting at most `timeout_ms` (-1 = for ever; to a few ms) for the first byte,
+ * or until a signal comes.  Sets `eof` and `drain`.  Not while a job runs. */
 void channel_receive(struct channel *ch, int timeout_ms);
 
 /* A job has returned: said at the next flush. */

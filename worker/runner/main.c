@@ -289,7 +289,7 @@ static int run_one(struct runner *r, struct job *j, const struct wire_frame *f, 
     return 0;
 }
 
-/* One job came alone: to look now delays nobody, and then no timer is armed for it. */
+/* One job came alone: to look now hardly ever delays another, and then no timer is armed for it. */
 static bool came_alone(const struct runner *r)
 {
     return r->unseen == 1 && r->channel.flushed_us - r->looked_us > LOOK_ALONE_US;
