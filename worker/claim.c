@@ -184,7 +184,8 @@ void claim_probe(struct worker *w, enum delivery delivery, int64_t now_mono_ms)
 
 int claim_share(const struct queue *q, int count)
 {
-    return q->left < count ? 0 : count * CLAIM_LOT / queue_lot(q->record_bytes);
+    int lot = queue_claim_count(CLAIM_LOT, q->record_bytes);
+    return q->left < count ? 0 : count * CLAIM_LOT / lot;
 }
 
 bool claim_fits(const struct request *under_way, int share, int64_t now_mono_ms)
@@ -198,11 +199,11 @@ bool claim_fits(const struct request *under_way, int share, int64_t now_mono_ms)
            (share == 0 || coming + share <= CLAIM_LOTS_UNDER_WAY * CLAIM_LOT);
 }
 
-static bool send_claim(struct worker *w, struct queue *q, int count, int64_t now_mono_ms)
+static bool send_claim(struct worker *w, struct queue *q, int count, int share, int64_t now_mono_ms)
 {
     struct buf cmd = BUF_INIT;
     struct request *r = request_open(w, q, count);
-    r->share = claim_share(q, count);
+    r->share = share;
     r->sent_mono_ms = now_mono_ms;
     CRASH_POINT("claim.before-send");
     store_cmd_claim(&cmd, &q->keys, &w->inc, r->first_seq, count, STORE_CLAIM_MAX_BYTES);
@@ -231,13 +232,12 @@ void claim_run(struct worker *w)
         int room = claim_room(w, q);
         if (room <= 0 || (!idle && q->job_us > 0 && q->job_us < 1000 && room < WORTHWHILE))
             return;
-        int lot = queue_lot(q->record_bytes);
-        int count = room < lot ? room : lot;
+        int count = queue_claim_count(room, q->record_bytes);
         share = claim_share(q, count);
         if (!claim_fits(w->requests, share, now))
             return;
         claim_probe(w, DELIVERY_AT_LEAST_ONCE, now);
-        if (!send_claim(w, q, count, now))
+        if (!send_claim(w, q, count, share, now))
             return;
         queue_picked(w->queues, w->queue_count, q, now);
     }

@@ -4,7 +4,7 @@
  * it does not know, one per idle runner.
  *
  * A claim that is expected to bring all it asks for is the last of a turn, and at most two lots of jobs
- * (queue_lot()) are under way like that: Redis carries out one while the other is taken in.  What is sent
+ * (CLAIM_LOT) are under way like that: Redis carries out one while the other is taken in.  What is sent
  * together is answered together, and then each of the two processes waits while the other works through
  * the whole lump.  Where Redis is far away it takes more to keep it busy.
  */
@@ -25,7 +25,7 @@ struct redisReply;
 enum {
     CLAIM_AHEAD_MS = 100,
     CLAIM_UNDER_WAY_MAX = 4, /* claims sent and not answered */
-    CLAIM_LOT = STORE_CLAIM_MAX,
+    CLAIM_LOT = STORE_CLAIM_MAX, /* jobs claimed at once at most; fewer large ones count as much */
     CLAIM_LOTS_UNDER_WAY = 2, /* of jobs that will come, ... */
     CLAIM_FAR_MS = 2, /* ... without what is under way so long */
     CLAIM_HELD_BYTES_MAX = 64 * 1024 * 1024, /* records held; above it nothing is claimed */

@@ -85,12 +85,16 @@ int64_t estimate_us(int64_t old_us, int64_t us)
     return old_us - (old_us - us + 7) / 8;
 }
 
-int queue_lot(size_t record_bytes)
+int queue_claim_count(int room, size_t record_bytes)
 {
-    if (record_bytes <= SMALL_BYTES)
-        return STORE_CLAIM_MAX;
-    int n = (int)(LARGE_CLAIM_BYTES / record_bytes);
-    return n < LARGE_COUNT_MIN ? LARGE_COUNT_MIN : n > LARGE_COUNT_MAX ? LARGE_COUNT_MAX : n;
+    int most = STORE_CLAIM_MAX;
+    if (record_bytes > SMALL_BYTES) {
+        most = (int)(LARGE_CLAIM_BYTES / record_bytes);
+        most = most < LARGE_COUNT_MIN   ? LARGE_COUNT_MIN
+               : most > LARGE_COUNT_MAX ? LARGE_COUNT_MAX
+                                        : most;
+    }
+    return room < most ? room : most;
 }
 
 int queue_page_next(int asked, size_t bytes, int most)

@@ -74,11 +74,11 @@ void queue_picked(struct queue *const *queues, int count, struct queue *picked,
  * while they are small; fewer when they are large, so that a page stays near QUEUE_PAGE_BYTES. */
 int queue_page_next(int asked, size_t bytes, int most);
 
-/* A lot: how many records to claim at once at most, where one has about `record_bytes` (0 =
+/* How many of the `room` there is to claim at once, where a record has about `record_bytes` (0 =
  * unknown).  256 records of 100 bytes are one piece; 256 of 1 KB are more than a socket holds, so that
  * Redis would wait for us to read before it goes on, and we for it: several claims of 64 or less do
  * a fifth to a half more a second (docs/performance.md). */
-int queue_lot(size_t record_bytes);
+int queue_claim_count(int room, size_t record_bytes);
 
 /* A job of it took `us`: the estimate jumps up at once and comes down slowly, so that nothing is
  * claimed behind a slow job on the strength of an old average. */

@@ -129,13 +129,15 @@ static void test_estimates_rise_at_once_and_fall_slowly(void **state)
 static void test_large_records_are_claimed_in_small_lots(void **state)
 {
     (void)state;
-    assert_int_equal(queue_lot(0), STORE_CLAIM_MAX); /* unknown */
-    assert_int_equal(queue_lot(320), STORE_CLAIM_MAX);
-    assert_int_equal(queue_lot(321), 64);
-    assert_int_equal(queue_lot(1024), 64);
-    assert_int_equal(queue_lot(1500), 43);
-    assert_int_equal(queue_lot(2048), 32);
-    assert_int_equal(queue_lot(SIZE_MAX), 32); /* the limit of bytes makes it less */
+    assert_int_equal(queue_claim_count(1000, 0), STORE_CLAIM_MAX); /* unknown */
+    assert_int_equal(queue_claim_count(1000, 320), STORE_CLAIM_MAX);
+    assert_int_equal(queue_claim_count(1000, 321), 64);
+    assert_int_equal(queue_claim_count(1000, 1024), 64);
+    assert_int_equal(queue_claim_count(1000, 1500), 43);
+    assert_int_equal(queue_claim_count(1000, 2048), 32);
+    assert_int_equal(queue_claim_count(1000, SIZE_MAX), 32); /* the limit of bytes makes it less */
+    assert_int_equal(queue_claim_count(40, 1000), 40); /* never more than there is room for */
+    assert_int_equal(queue_claim_count(1, 10000), 1);
 }
 
 static void test_a_claim_is_a_share_of_a_lot(void **state)

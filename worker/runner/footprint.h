@@ -9,9 +9,10 @@
  *
  * A look is some 40 system calls, 50 us where each takes 1 us, so it is not taken after each of many
  * short jobs of one plugin: always after the first 32 of each type, before a job of another plugin or
- * program, after one that took longer (0.2 ms), after one that came alone (at most every 2 ms), once nothing has come for 10 ms, and every 10 ms.  So a handler that always leaves a mess is
- * caught at once; what one leaves that was clean 32 times may meet jobs of its own plugin for 10 ms,
- * never those of another.
+ * program, after one that took longer (0.2 ms), after one that came alone (at most every 2 ms), once
+ * nothing has come for 10 ms, and every 10 ms.  So a handler that always leaves a mess is caught at once;
+ * what one leaves that was clean 32 times may meet jobs of its own plugin for 10 ms, never those of
+ * another.
  */
 #ifndef BL_WORKER_RUNNER_FOOTPRINT_H
 #define BL_WORKER_RUNNER_FOOTPRINT_H

@@ -52,7 +52,7 @@ struct runner {
     struct footprint footprint; /* how the process was before its first job */
     struct plugin_handler
         *last; /* plugin's handler that ran and was not looked after yet; or NULL */
-    int unseen; /* how many jobs of plugins were not looked after */
+    int unseen; /* how many jobs of plugins ran since then */
     int64_t looked_us; /* when its footprint was last looked at, monotonic */
 };
 

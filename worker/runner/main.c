@@ -305,7 +305,7 @@ static void await_frames(struct runner *r, struct job *j)
         return;
     }
     rest_begin(r->page);
-    channel_receive(ch, r->unseen > 0 ? LOOK_EVERY_MS : -1);
+    channel_receive(ch, r->last != NULL ? LOOK_EVERY_MS : -1);
     rest_end(r->page);
     r->clocks.now_us = 0;
     if (ch->pos == ch->in.len && !ch->drain && !job_left_clean(j))
