@@ -5,18 +5,16 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/refused_call.h"
 #include "worker/runner/channel.h"
 
 struct pair {
@@ -268,20 +266,6 @@ static void a_signal_ends_a_wait_and_is_no_end(void **state)
     take(p, WIRE_JOB, 1);
 }
 
-static void refuse_setsockopt(void)
-{
-    struct sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {.len = ARRAY_COUNT(program), .filter = program};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == -1)
-        _exit(2);
-}
-
 /* In a process of its own, since the filter stays. */
 static void a_wait_ends_where_its_option_is_refused(void **state)
 {
@@ -289,7 +273,8 @@ static void a_wait_ends_where_its_option_is_refused(void **state)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        refuse_setsockopt();
+        if (!refuse_call(SYS_setsockopt, EPERM))
+            _exit(2);
         channel_receive(&p->runner, 1);
         _exit(socket_wait_us(p) == 0 && !p->runner.eof && p->runner.in.len == 0 ? 0 : 1);
     }

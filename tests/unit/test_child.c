@@ -1,14 +1,12 @@
 /* What a child is given, what is told when it cannot start, and that it dies with its parent. */
 #include "tests/unit/child_modes.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/buf.h"
+#include "tests/lib/refused_call.h"
 
 enum { NOBODY = 65534 };
 
@@ -88,23 +86,10 @@ static void a_child_has_exactly_the_named_descriptors(void **state)
     close(a), close(b), close(c), close(stray);
 }
 
-static void refuse_close_range(void)
-{
-    struct sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {.len = ARRAY_COUNT(program), .filter = program};
-    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
-    MUST(syscall(SYS_close_range, 5000, 5000, 0) == -1 && errno == ENOSYS);
-}
-
 static void start_without_close_range(void)
 {
-    refuse_close_range();
+    MUST(refuse_call(SYS_close_range, ENOSYS));
+    MUST(syscall(SYS_close_range, 5000, 5000, 0) == -1 && errno == ENOSYS);
     int stray = open("/dev/zero", O_RDONLY), ends[2];
     MUST(stray >= 0 && fcntl(stray, F_DUPFD, 300) >= 300 && pipe2(ends, O_CLOEXEC) == 0);
     char *argv[] = {"test_child", "--inspect", NULL};
