@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/proc_file.h"
+#include "common/small_file.h"
 
 enum { PAGE_BYTES = 4096 };
 
@@ -148,7 +148,7 @@ int slots_create(const char *path, const struct incarnation *inc, int runner_max
     h->runner_max = (uint32_t)runner_max;
     h->worker_pid = getpid();
     memcpy(h->incarnation, inc->hex, sizeof inc->hex);
-    proc_boot_id(h->boot_id, sizeof h->boot_id);
+    boot_id_read(h->boot_id, sizeof h->boot_id);
     struct slots *s = slots_new(fd, map, bytes);
     for (int i = 0; i < runner_max; i++)
         atomic_store(&slots_runner_page(s, i)->current_slot, -1);

@@ -23,7 +23,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "common/proc_file.h"
+#include "common/small_file.h"
 
 enum {
     PROC_STAT_BYTES = 1024,
@@ -203,7 +203,7 @@ static int proc_stat_read(pid_t pid, struct proc_stat *ret)
 {
     char path[64], text[PROC_STAT_BYTES];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (proc_file_read(path, text, sizeof text) < 0)
+    if (small_file_read(path, text, sizeof text) < 0)
         return -1;
     const char *name_end = strrchr(text, ')');
     int parent, group, session;

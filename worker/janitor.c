@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/proc_file.h"
+#include "common/small_file.h"
 #include "common/record.h"
 #include "worker/settle.h"
 #include "worker/stats.h"
@@ -138,7 +138,7 @@ static int64_t rss_bytes(pid_t pid)
     char path[64], text[128];
     long long total, resident;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    if (proc_file_read(path, text, sizeof text) < 0 ||
+    if (small_file_read(path, text, sizeof text) < 0 ||
         sscanf(text, "%lld %lld", &total, &resident) != 2)
         return -1;
     return resident * sysconf(_SC_PAGESIZE);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/proc_file.h"
+#include "common/small_file.h"
 
 enum { FILE_BYTES = 16 * 1024, GROUP_BYTES = 1024, LOOK_EVERY_MS = 1000 };
 
@@ -13,7 +13,7 @@ static int64_t counter_in(const char *path)
 {
     char text[FILE_BYTES];
     static const char name[] = "oom_kill ";
-    if (proc_file_read(path, text, sizeof text) < 0)
+    if (small_file_read(path, text, sizeof text) < 0)
         return -1;
     for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
@@ -56,7 +56,7 @@ static int64_t counter_of(const char *mount, const char *group, const char *file
 int64_t oom_kills(void)
 {
     char text[FILE_BYTES], group[GROUP_BYTES];
-    if (proc_file_read("/proc/self/cgroup", text, sizeof text) > 0) {
+    if (small_file_read("/proc/self/cgroup", text, sizeof text) > 0) {
         if (find_group(text, "memory", group, sizeof group)) {
             int64_t n = counter_of("/sys/fs/cgroup/memory", group, "memory.oom_control");
             if (n >= 0)

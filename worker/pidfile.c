@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/small_file.h"
 
 int pidfile_write(const char *path, pid_t pid, struct err *err)
 {
@@ -35,14 +36,9 @@ int pidfile_write(const char *path, pid_t pid, struct err *err)
 
 void pidfile_remove(const char *path, pid_t pid)
 {
-    char text[32] = "", *end;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd != -1)
-        close(fd);
-    if (n <= 0)
+    char text[32], *end;
+    if (small_file_read(path, text, sizeof text) <= 0)
         return;
-    text[n] = '\0';
     long found = strtol(text, &end, 10);
     if (found == (long)pid && (*end == '\n' || *end == '\0'))
         (void)unlink(path); /* gone already: as wanted */

@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
-#include "common/proc_file.h"
+#include "common/small_file.h"
 #include "worker/child.h"
 #include "worker/recover.h"
 #include "worker/statedir.h"
@@ -66,7 +66,7 @@ static bool all_dead(struct takeover *t)
 {
     struct slots_header *h = slots_header(t->journal);
     char boot[40];
-    proc_boot_id(boot, sizeof boot);
+    boot_id_read(boot, sizeof boot);
     if (strncmp(boot, h->boot_id, sizeof h->boot_id) != 0)
         return true; /* the machine was started anew since: those pids are strangers */
     bool has_proc = child_start_ticks(getpid()) != 0;

@@ -12,7 +12,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "common/proc_file.h"
+#include "common/small_file.h"
 #include "worker/child.h"
 
 extern char **environ;
@@ -48,7 +48,7 @@ static struct dispositions dispositions_now(void)
 {
     struct dispositions now = {0};
     char text[STATUS_BYTES];
-    if (proc_file_read("/proc/self/status", text, sizeof text) < 0)
+    if (small_file_read("/proc/self/status", text, sizeof text) < 0)
         return now;
     now.known = signals_after(text, "\nSigIgn:", &now.ignored) &&
                 signals_after(text, "\nSigCgt:", &now.caught);

@@ -1,11 +1,11 @@
-#include "common/proc_file.h"
+#include "common/small_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-ssize_t proc_file_read(const char *path, char *text, size_t size)
+ssize_t small_file_read(const char *path, char *text, size_t size)
 {
     text[0] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -25,8 +25,8 @@ ssize_t proc_file_read(const char *path, char *text, size_t size)
     return n < 0 ? -1 : (ssize_t)got;
 }
 
-void proc_boot_id(char *text, size_t size)
+void boot_id_read(char *text, size_t size)
 {
-    (void)proc_file_read("/proc/sys/kernel/random/boot_id", text, size); /* "" then */
+    (void)small_file_read("/proc/sys/kernel/random/boot_id", text, size); /* "" then */
     text[strcspn(text, "\n")] = '\0';
 }
