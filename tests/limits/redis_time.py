@@ -34,6 +34,7 @@ CALIBRATION_US = 4000  # what the loop below takes on a machine of 2020
 QUEUES, WORKERS = 1000, 100
 GUARD = 300
 CHUNK = 1000
+CALLS_PER_JOB = 20  # waiting: more than all that is done then
 
 
 def script_names():
@@ -46,20 +47,24 @@ def script_names():
 
 
 class Times:
-    """The durations of all calls, by script or command, as SLOWLOG has them."""
+    """The durations of all calls, by script or command, as SLOWLOG has them, which keeps `most`."""
 
-    def __init__(self, redis):
+    def __init__(self, redis, most):
+        self.most = most
         self.redis, self.names = redis.new_client(), script_names()
         self.us = collections.defaultdict(list)
-        self.redis.config_set("slowlog-max-len", 200000)
+        self.redis.config_set("slowlog-max-len", most)
         self.redis.config_set("slowlog-log-slower-than", 0)
         self.redis.slowlog_reset()
 
     def gather(self):
         both = self.redis.pipeline(transaction=True)  # nothing is logged in between
-        both.slowlog_get(200000)
+        both.slowlog_get(self.most)
         both.slowlog_reset()
-        for entry in both.execute()[0]:
+        entries = both.execute()[0]
+        if len(entries) >= self.most:
+            raise AssertionError("SLOWLOG was full: calls are missing")
+        for entry in entries:
             words = entry["command"].split(b" ", 3)
             name = words[0].decode().upper()
             if name == "EVALSHA":
@@ -139,7 +144,7 @@ class RedisTime(Case):
         client = redis.client
         self.prepare(client)
         alone = give_a_cpu(redis.pid)
-        times = Times(redis)
+        times = Times(redis, CALLS_PER_JOB * self.waiting)
         loop_us = calibration(client)
         slow = max(1.0, loop_us / CALIBRATION_US)
         client.slowlog_reset()
